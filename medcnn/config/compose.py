@@ -1,0 +1,275 @@
+"""From a command line to a checked config: every problem at once, before any file is read.
+
+This is the only file that talks to Hydra. Nothing here imports torch, monai or mlflow.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medcnn.config.errors import ConfigError
+from medcnn.config.fields import all_problems, nearest
+from medcnn.config.folders import conf_folder
+from medcnn.config.model import CustomConf, PlainCNNConf, ResNetConf
+from medcnn.config.verbs import EvaluateConf, PredictConf, PrepareConf, TrainConf
+
+SCHEMAS: dict[str, type] = {
+    "train": TrainConf,
+    "evaluate": EvaluateConf,
+    "predict": PredictConf,
+    "prepare": PrepareConf,
+}
+USAGE_EXIT_CODE = 2
+
+# What would run code, or read the environment, from a config. Hydra's own node is exempt, overrides of it are not.
+FORBIDDEN_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+_FORBIDDEN_VALUE = re.compile(r"\$\{\s*(oc\.|hydra:|now:|python_version)")
+_HYDRA_OVERRIDES = ("hydra.searchpath", "hydra/launcher", "hydra.launcher.", "hydra.sweep.", "hydra.job.num")
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """argv, taken apart by Hydra's own parser; `task=x` is forgiven and becomes `+task=x`."""
+
+    argv: list[str]
+    overrides: list[str]
+    multirun: bool
+    shows_config: bool
+
+    @classmethod
+    def of(cls, argv: Sequence[str]) -> CommandLine:
+        from hydra._internal.utils import get_args_parser
+
+        words = ["+" + word if re.match(r"task=\w", word) else word for word in argv]
+        words = [_debug_task(word) for word in words]
+        try:
+            arguments = get_args_parser().parse_args(words)
+        except SystemExit as stop:  # argparse has said what is wrong
+            raise ConfigError([f"{' '.join(words)}: settings are written name=value"]) from stop
+        return cls(words, list(arguments.overrides), bool(arguments.multirun), bool(arguments.cfg))
+
+
+def _debug_task(word: str) -> str:
+    """`-debug` and the like stay what they are; a bare `debug` is meant as the dry run."""
+    return "debug=dry_run" if word == "debug" else word
+
+
+def register_schemas() -> None:
+    """Tell Hydra the dataclasses; they hold the defaults and the types."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for verb, schema in SCHEMAS.items():
+        store.store(group="schema", name=verb, node=schema)
+    for kind in (PlainCNNConf, ResNetConf, CustomConf):
+        store.store(group="schema/model", name=kind().name, node=kind)
+
+
+def choices(group: str) -> list[str]:
+    """The names that conf/<group> offers."""
+    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+
+
+def first_words(path: Path) -> str:
+    """The first comment of a config: what it is."""
+    lines = (line.strip("# \n") for line in path.read_text().splitlines() if line.startswith("#"))
+    return next((line for line in lines if line and not line.startswith("@")), "")
+
+
+def task_list() -> str:
+    """One line a task."""
+    lines = (f"  +task={name:<12} {first_words(conf_folder() / 'task' / f'{name}.yaml')}" for name in choices("task"))
+    return "\n".join(lines)
+
+
+def composed(verb: str, overrides: Sequence[str]) -> Any:
+    """The DictConfig of a verb under these overrides. Raises Hydra's and OmegaConf's own errors."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    register_schemas()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
+        return compose(config_name=verb, overrides=list(overrides))
+
+
+def freeze(cfg: Any) -> Any:
+    """Plain dataclasses; or one ConfigError with every problem."""
+    from omegaconf import OmegaConf
+
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise ConfigError([_missing(key) for key in missing])
+    if forbidden := list(_forbidden(OmegaConf.to_container(cfg, resolve=False))):
+        raise ConfigError(forbidden)
+    conf = OmegaConf.to_object(cfg)
+    if problems := list(all_problems(conf)):
+        raise ConfigError(problems)
+    return conf
+
+
+def _missing(key: str) -> str:
+    hints = {
+        "data.root": "data.root=<folder of the data>",
+        "model": "model=<model package or run folder>",
+        "input": "input=<folder of scans>",
+        "output": "output=<folder>",
+        "task.name": "+task=<name>",
+    }
+    return f"{key}: required, not set. Add {hints.get(key, key + '=<value>')}"
+
+
+def _forbidden(node: Any, path: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in FORBIDDEN_KEYS:
+                yield f"{path}{key}: CONFIG_FORBIDDEN, a config cannot name code to run. Take it out"
+            yield from _forbidden(value, f"{path}{key}.")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _forbidden(value, f"{path}{index}.")
+    elif isinstance(node, str) and _FORBIDDEN_VALUE.search(node):
+        yield f"{path.rstrip('.')}: CONFIG_FORBIDDEN, a config reads no environment and calls nothing. Write the value"
+
+
+def checked(verb: str, line: CommandLine) -> Any:
+    """The verb's config as dataclasses; or one ConfigError with every problem of the command line."""
+    single = [_first_of_sweep(word) for word in line.overrides]
+    if refused := list(_refused(single)):
+        raise ConfigError(refused)
+    try:
+        return freeze(composed(verb, single))
+    except ConfigError:
+        raise
+    except Exception as whole:
+        if problems := list(_each_alone(verb, single)):
+            raise ConfigError(problems) from whole
+        raise ConfigError([_in_words(whole, "")]) from whole
+
+
+def _refused(overrides: Sequence[str]) -> Iterator[str]:
+    for word in overrides:
+        key, _, value = word.lstrip("+~").partition("=")
+        if key.startswith(("hydra.", "hydra/")) and not key.startswith(_HYDRA_OVERRIDES):
+            yield f"{key}: medcnn owns this. hydra.searchpath, hydra/launcher and hydra.sweep.* can be set"
+        if any(forbidden in key.split(".") for forbidden in FORBIDDEN_KEYS) or _FORBIDDEN_VALUE.search(value):
+            yield f"{key}: CONFIG_FORBIDDEN, a config names no code and reads no environment. Take it out"
+        if value.startswith("$") and not value.startswith("${"):
+            yield f"{key}: CONFIG_FORBIDDEN, `$` expressions are not run. Write the value"
+
+
+def _first_of_sweep(word: str) -> str:
+    """The first of several values: `-m trainer.learning_rate=1e-3,1e-4` is checked with 1e-3."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except Exception:
+        return word  # said properly when it is composed alone
+    if not override.is_sweep_override():
+        return word
+    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+
+
+def _each_alone(verb: str, overrides: Sequence[str]) -> Iterator[str]:
+    """What is wrong with each override by itself, on top of the choices of groups, which others may need."""
+    from omegaconf import OmegaConf
+
+    groups: list[str] = []
+    settings: list[str] = []
+    for word in overrides:
+        key = word.lstrip("+~").partition("=")[0]
+        (groups if (conf_folder() / key).is_dir() or key.startswith("hydra") else settings).append(word)
+    standing = [word for word in groups if word.startswith(("hydra", "+hydra"))]
+    for word in (word for word in groups if word not in standing):
+        try:
+            composed(verb, [*standing, word])
+            standing.append(word)
+        except Exception as error:
+            yield _in_words(error, word)
+    known = _known_keys(OmegaConf.to_container(composed(verb, standing), resolve=False))
+    for word in settings:
+        try:
+            alone = composed(verb, [*standing, word])
+            yield from all_problems(OmegaConf.to_object(_without_missing(alone)))
+        except Exception as error:
+            yield _in_words(error, word, known)
+
+
+def _without_missing(cfg: Any) -> Any:
+    """The config with "" where something required is not there yet, so that the rest can be looked at."""
+    from omegaconf import OmegaConf
+
+    for key in OmegaConf.missing_keys(cfg):
+        OmegaConf.update(cfg, key, "")
+    return cfg
+
+
+def _known_keys(node: Any, path: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return [path.rstrip(".")]
+    return [key for name, value in node.items() for key in _known_keys(value, f"{path}{name}.")]
+
+
+def _in_words(error: Exception, word: str, known: Sequence[str] = ()) -> str:
+    """One line that says what to type instead."""
+    cause = error.__cause__ or error
+    first = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    key, _, value = word.lstrip("+~").partition("=")
+    group = conf_folder() / key
+    if word and group.is_dir():
+        close = nearest(value, choices(key))
+        return f"{word}: conf/{key} has no {value!r}, it has {', '.join(choices(key))}.{close}"
+    if "Could not override" in str(error) or "not in" in first or "Error merging override" in str(error):
+        if known and key not in known:
+            return f"{word}: there is no setting {key!r}.{_nearest_key(key, list(known))}"
+        return f"{word}: {first}"
+    if "mismatched input" in str(error) or "no viable alternative" in str(error) or "token recognition" in str(error):
+        return f"{word}: this is not name=value; put quotes around a value with spaces or special characters"
+    return f"{word}: {first}" if word else first
+
+
+def _nearest_key(key: str, known: list[str]) -> str:
+    """The nearest full name; the last part alone counts too, since people leave the front out."""
+    by_tail = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+    return f" Did you mean {by_tail[0]}?" if by_tail else nearest(key, known)
+
+
+def open_door(verb: str, run: Callable[[Any], int | None], *, usage: str, argv: Sequence[str] | None = None) -> None:
+    """The few lines that every verb's command is: help, then all config problems, then the work.
+
+    Exits with 2 where the config cannot be run, else with what `run` returns (None is 0).
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if any(word in ("-h", "--help") for word in words):
+        print(usage)  # noqa: T201  the answer itself
+        sys.exit(0)
+    try:
+        line = CommandLine.of(words)
+        if verb == "train" and not any(word.startswith("+task=") for word in line.overrides):
+            raise ConfigError(["no task is named. Add one of these:\n" + task_list()])
+        checked(verb, line)
+    except ConfigError as error:
+        print(f"medcnn {verb}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(USAGE_EXIT_CODE)
+    sys.exit(_hand_over(verb, run, line))
+
+
+def _hand_over(verb: str, run: Callable[[Any], int | None], line: CommandLine) -> int:
+    """To Hydra, which prints configs (--cfg job), sweeps (-m) and launches."""
+    import hydra
+
+    codes: list[int] = []
+
+    def job(cfg: Any) -> None:
+        codes.append(run(freeze(cfg)) or 0)
+
+    job.__module__ = "__main__"
+    register_schemas()
+    sys.argv = [sys.argv[0], *line.argv]
+    hydra.main(config_path=str(conf_folder()), config_name=verb, version_base="1.3")(job)()
+    return max(codes, default=0)

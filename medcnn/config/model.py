@@ -1,0 +1,68 @@
+"""Settings of the networks: one dataclass per kind, chosen by `model=<name>`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from medcnn.config.fields import MISSING, choice, number, numbers
+
+
+@dataclass
+class ModelConf:
+    """What every network has."""
+
+    name: str = MISSING
+    dropout: float = number(0.0, at_least=0, below=1)
+
+
+@dataclass
+class PlainCNNConf(ModelConf):
+    """The textbook's CNN: stages of convolution, activation, pooling; then fully connected."""
+
+    name: str = "plain_cnn"
+    dropout: float = number(0.3, at_least=0, below=1)
+    widths: list[int] = numbers([32, 64, 128], at_least=1)  # channels, one entry per stage
+    convolutions: int = number(2, at_least=1)  # per stage
+    kernel_px: int = number(3, at_least=1)
+    activation: str = choice("relu", "relu", "leaky_relu", "elu", "gelu", "silu", "tanh")
+    norm: str = choice("batch", "batch", "group", "instance", "none")
+    pooling: str = choice("max", "max", "average", "stride")
+    head: str = choice("flatten", "flatten", "average", "max")  # how a feature map becomes a vector
+    head_grid: int = number(4, at_least=1)  # flatten: the map is averaged to this many cells per side first
+    hidden: list[int] = numbers([128], at_least=1)  # fully connected layers before the last
+
+    def problems(self) -> Iterator[str]:
+        if not self.widths:
+            yield "widths: needs at least one stage, for example [32, 64, 128]"
+        if self.kernel_px % 2 == 0:
+            yield f"kernel_px: must be odd, got {self.kernel_px}"
+
+
+@dataclass
+class ResNetConf(ModelConf):
+    """He et al. 2016. The stem follows the input's size unless stem says otherwise."""
+
+    name: str = "resnet"
+    depth: int = 18
+    width: int = number(64, at_least=4)  # channels of the first stage
+    stem: str = choice("auto", "auto", "small", "large")  # small: 3x3, no pooling; large: 7x7, stride 2, pooling
+
+    def problems(self) -> Iterator[str]:
+        if self.depth not in (18, 34, 50):
+            yield f"depth: is 18, 34 or 50, got {self.depth}"
+
+
+@dataclass
+class CustomConf(ModelConf):
+    """Your own torch.nn.Module, imported from a module that you name."""
+
+    name: str = "custom"
+    module: str = MISSING  # importable, for example my_networks
+    class_name: str = MISSING
+    arguments: dict[str, Any] = field(default_factory=dict)  # besides in_channels, num_outputs, spatial_dims
+
+    def problems(self) -> Iterator[str]:
+        if self.module.split(".")[0] in ("monai", "os", "builtins", "subprocess", "torch"):
+            yield f"module: {self.module!r} is not yours; name the module that holds your own network"

@@ -1,0 +1,119 @@
+"""The whole config of each verb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from medcnn.config.data import DataConf
+from medcnn.config.fields import MISSING, choice, number
+from medcnn.config.model import ModelConf
+from medcnn.config.trainer import TrainerConf
+from medcnn.config.transforms import TransformsConf
+
+
+@dataclass
+class TaskConf:
+    """What is learnt. The kind decides which file in medcnn/tasks serves it."""
+
+    name: str = MISSING
+    kind: str = choice("classification", "classification")
+    intended_use: str = "Research on images like those it was trained on. Not for clinical decisions."
+
+
+@dataclass
+class TrackingConf:
+    """The MLflow run. MLFLOW_TRACKING_URI in the environment wins over uri."""
+
+    enabled: bool = True
+    uri: str = ""  # "" is sqlite:///<cwd>/mlflow.db
+    experiment: str = ""  # "" is <task>/<data set>
+    run_name: str = ""  # "" is <model>-<data set>-<seed>
+    wait_s: float = number(60.0, at_least=0)  # for what is still on its way at the end of a training
+    register_as: str = ""  # a name in the model registry; "" does not register
+    alias: str = ""  # for example champion
+
+
+@dataclass
+class PrivacyConf:
+    """The key that turns patient ids into patient_key."""
+
+    key_file: str = ""  # "" is .medcnn/key under the run root
+
+
+@dataclass
+class CacheConf:
+    """Prepared scans, so that nothing is prepared twice. Patient data: mode 0700."""
+
+    folder: str = ""  # "" is .medcnn/cache under the run root
+    quota_gb: float = number(20.0, above=0)
+
+
+@dataclass
+class InferenceConf:
+    """How a trained network is asked."""
+
+    batch_cases: int = number(64, at_least=1)
+    accelerator: str = choice("auto", "auto", "cpu", "gpu", "mps")
+    shifts: int = number(0, at_least=0, at_most=8)  # answers averaged over shifts of up to so many pixels
+
+
+@dataclass
+class TrainConf:
+    """python -m medcnn.train."""
+
+    task: TaskConf = field(default_factory=TaskConf)
+    data: DataConf = field(default_factory=DataConf)
+    transforms: TransformsConf = field(default_factory=TransformsConf)
+    model: ModelConf = field(default_factory=ModelConf)
+    trainer: TrainerConf = field(default_factory=TrainerConf)
+    inference: InferenceConf = field(default_factory=InferenceConf)
+    tracking: TrackingConf = field(default_factory=TrackingConf)
+    privacy: PrivacyConf = field(default_factory=PrivacyConf)
+    cache: CacheConf = field(default_factory=CacheConf)
+    seed: int = number(0, at_least=0)
+    output: str = "runs"
+    resume: str = ""  # auto, or a run folder
+    debug: str = choice("none", "none", "dry_run", "overfit")
+
+    def problems(self) -> Iterator[str]:
+        if self.debug != "none" and self.resume:
+            yield f"resume: a debug={self.debug} run starts fresh; leave resume out"
+        if self.trainer.mixup_alpha and self.debug == "overfit":
+            yield "trainer.mixup_alpha: must be 0 with debug=overfit, which wants to see a loss of zero"
+
+
+@dataclass
+class EvaluateConf:
+    """python -m medcnn.evaluate."""
+
+    model: str = MISSING  # a model package, or a run folder
+    data: DataConf = field(default_factory=DataConf)
+    output: str = MISSING
+    inference: InferenceConf = field(default_factory=InferenceConf)
+    privacy: PrivacyConf = field(default_factory=PrivacyConf)
+    resamples: int = number(2000, at_least=100)
+    seed: int = number(0, at_least=0)
+
+
+@dataclass
+class PredictConf:
+    """python -m medcnn.predict."""
+
+    model: str = MISSING  # a model package, or a run folder
+    input: str = MISSING  # a folder of scans, or one scan
+    output: str = MISSING
+    inference: InferenceConf = field(default_factory=InferenceConf)
+    privacy: PrivacyConf = field(default_factory=PrivacyConf)
+    explain: str = choice("gradcam", "gradcam", "none")
+    modules: list[str] = field(default_factory=list)  # that a package of your own network may be imported from
+
+
+@dataclass
+class PrepareConf:
+    """python -m medcnn.prepare."""
+
+    input: str = MISSING  # a folder with a folder per class
+    output: str = MISSING  # the manifest to write
+    splits: bool = True  # also write the split of each patient
+    data: DataConf = field(default_factory=lambda: DataConf(name="prepared", root=""))

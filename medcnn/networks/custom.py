@@ -1,0 +1,51 @@
+"""The one door for a user's own network: an nn.Module subclass, from a module that the user names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from medcnn.config.errors import ConfigError
+
+_NOT_YOURS = ("monai", "torch", "os", "sys", "builtins", "subprocess", "importlib", "shutil", "medcnn")
+
+
+def custom_network(
+    module: str, class_name: str, arguments: dict[str, Any], given: dict[str, Any], *, allowed: Collection[str]
+) -> nn.Module:
+    """Import, check, build.
+
+    given    in_channels, num_outputs, spatial_dims, size_px: passed where the class takes them
+    allowed  the modules that the user named in this very command; anything else is refused
+    """
+    if module not in allowed or module.split(".")[0] in _NOT_YOURS:
+        raise ConfigError([f"model.module: {module!r} was not named by you. Add modules=[{module}] if you trust it"])
+    try:
+        found = getattr(importlib.import_module(module), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError([f"model.module: {module}.{class_name} cannot be imported: {error}"]) from error
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise ConfigError([f"model.class_name: {module}.{class_name} is not a torch.nn.Module"])
+    signature = inspect.signature(found)
+    known = {name: value for name, value in given.items() if name in signature.parameters}
+    try:
+        bound = signature.bind(**{**known, **arguments})
+    except TypeError as error:
+        raise ConfigError([f"model.arguments: {class_name}{signature} refuses them: {error}"]) from error
+    network = found(*bound.args, **bound.kwargs)
+    _check_shape(network, given["in_channels"], given["size_px"], given["num_outputs"])
+    return network
+
+
+def _check_shape(network: nn.Module, in_channels: int, size_px: Sequence[int], num_outputs: int) -> None:
+    training = network.training
+    with torch.no_grad():
+        shape = tuple(network.eval()(torch.zeros(2, in_channels, *size_px)).shape)
+    network.train(training)
+    if shape != (2, num_outputs):
+        raise ConfigError([f"model: for two scans your network answers {shape}, expected (2, {num_outputs})"])

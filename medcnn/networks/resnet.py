@@ -1,0 +1,59 @@
+"""ResNet-18, -34, -50 (He et al. 2016) for pictures and volumes: MONAI's, with a stem that follows the size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+_LAYERS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+_SMALL_PX = 64  # below this the ImageNet stem (a quarter of the size at once) leaves too little
+
+
+class ResNet(nn.Module):
+    """image (B, in_channels, *size) -> logits (B, num_outputs).
+
+    stem  small: 3x3, stride 1, no pooling, for small inputs; large: 7x7, stride 2, then pooling
+    """
+
+    def __init__(
+        self,
+        *,
+        spatial_dims: int,
+        in_channels: int,
+        num_outputs: int,
+        size_px: Sequence[int],
+        depth: int,
+        width: int,
+        stem: str,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        from monai.networks.nets import ResNet as MonaiResNet  # costs seconds; only who builds one pays
+
+        small = stem == "small" or (stem == "auto" and min(size_px) < _SMALL_PX)
+        self.body = MonaiResNet(
+            block="bottleneck" if depth == 50 else "basic",
+            layers=list(_LAYERS[depth]),
+            block_inplanes=[width, 2 * width, 4 * width, 8 * width],
+            spatial_dims=spatial_dims,
+            n_input_channels=in_channels,
+            conv1_t_size=3 if small else 7,
+            conv1_t_stride=1 if small else 2,
+            no_max_pool=small,
+            num_classes=num_outputs,
+            bias_downsample=False,
+        )
+        if dropout:
+            self.body.fc = nn.Sequential(nn.Dropout(dropout), self.body.fc)
+
+    @property
+    def features(self) -> nn.Module:
+        """The last convolutional stage: where Grad-CAM looks."""
+        last: nn.Module = self.body.layer4
+        return last
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits, (B, num_outputs)."""
+        logits: Tensor = self.body(image)
+        return logits
