@@ -1,0 +1,99 @@
+"""Who is trained on, who chooses, who calibrates, who is tested: by patient, seeded, with a digest."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+import numpy as np
+
+from medcnn.config.data import SplitConf
+from medcnn.data.manifest import Case, Manifest
+from medcnn.errors import DataError, LeakageError
+
+
+def with_splits(manifest: Manifest, conf: SplitConf) -> tuple[Manifest, list[str]]:
+    """Every case with a split, and remarks on what was done.
+
+    A manifest with splits keeps them. Without any, patients are divided by the shares of conf; with train but no
+    calib, training patients give that share, so that thresholds come from data that chose nothing.
+    """
+    present = {case.split for case in manifest.cases}
+    if present == {""}:
+        shares = {"val": conf.val, "calib": conf.calib, "test": conf.test}
+        cases = _divided(manifest.cases, shares, conf.seed)
+        remarks = ["the manifest names no splits: patients were divided by data.splits"]
+    elif "train" in present and "calib" not in present and conf.calib > 0:
+        rest = [case for case in manifest.cases if case.split != "train"]
+        train = [replace(case, split="") for case in manifest.cases if case.split == "train"]
+        divided = {case.case_id: case for case in [*rest, *_divided(train, {"calib": conf.calib}, conf.seed)]}
+        cases = [divided[case.case_id] for case in manifest.cases]
+        remarks = [f"no calib split: {conf.calib:.0%} of the training patients were set aside for thresholds"]
+    else:
+        cases, remarks = list(manifest.cases), []
+    return manifest.with_cases(cases), remarks
+
+
+def require_split_by_patient(cases: Sequence[Case]) -> None:
+    """Raise LeakageError where one patient is in two splits."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        if case.patient_id:
+            splits[case.patient_id].add(case.split)
+    leaking = [patient for patient, found in splits.items() if len(found) > 1]
+    if leaking:
+        first = min((case for case in cases if case.patient_id in set(leaking)), key=lambda case: case.case_id)
+        together = " and ".join(sorted(splits[first.patient_id]))
+        raise LeakageError(
+            f"LEAKAGE: {len(leaking)} patients are in more than one split (the patient of {first.case_id} is in "
+            f"{together}). A model would be tested on people it knows. Give each patient one split, or remove the "
+            f"split column to have medcnn divide by patient"
+        )
+
+
+def split_digest(cases: Sequence[Case]) -> str:
+    """Names the division: equal digests, equal splits."""
+    lines = sorted(f"{case.case_id}\t{case.split}" for case in cases)
+    return sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _divided(cases: Sequence[Case], shares: Mapping[str, float], seed: int) -> list[Case]:
+    """Each patient to one split, each class in its proportion."""
+    of_patient: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        of_patient[case.patient_id or f"case {case.case_id}"].append(case)
+    strata: dict[Hashable, list[str]] = defaultdict(list)
+    for patient, own in of_patient.items():
+        strata[_stratum(own)].append(patient)
+    _require_enough(strata, 1 + sum(share > 0 for share in shares.values()))
+    split_of: dict[str, str] = {}
+    generator = np.random.Generator(np.random.PCG64(seed))
+    for stratum in sorted(strata, key=str):
+        patients = sorted(strata[stratum])
+        order = [patients[index] for index in generator.permutation(len(patients))]
+        taken = 0
+        for split, share in shares.items():
+            count = max(1, round(share * len(order))) if share > 0 else 0
+            split_of.update(dict.fromkeys(order[taken : taken + count], split))
+            taken += count
+        split_of.update(dict.fromkeys(order[taken:], "train"))
+    return [replace(case, split=split_of[case.patient_id or f"case {case.case_id}"]) for case in cases]
+
+
+def _stratum(cases: Sequence[Case]) -> Hashable:
+    """A patient's rarest statement: the greatest label of any of the cases."""
+    return tuple(max(case.labels[name] for case in cases) for name in cases[0].labels)
+
+
+def _require_enough(strata: Mapping[Hashable, list[str]], needed: int) -> None:
+    if len(strata) > 50:  # many label combinations: proportions cannot be kept for each
+        return
+    for stratum, patients in sorted(strata.items(), key=str):
+        name = "/".join(str(part) for part in stratum) if isinstance(stratum, tuple) else str(stratum)
+        if len(patients) < needed:
+            raise DataError(
+                f"class {name!r} has {len(patients)} patient(s); {needed} splits need at least {needed}. "
+                f"Add scans of this class, leave it out, or give the manifest a split column"
+            )
