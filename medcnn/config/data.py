@@ -42,5 +42,6 @@ class DataConf:
     duplicates: str = choice("stop", "stop", "drop_from_train")
     align: str = choice("none", "none", "resample")  # channels on another grid
     splits: SplitConf = field(default_factory=SplitConf)
+    max_rejected: float = number(0.05, at_least=0, at_most=1)  # share of unreadable scans that may be left out
     workers: int = number(0, at_least=0)  # loading processes; data that fits into memory needs none
     memory_gb: float = number(4.0, above=0)  # prepared data up to this size stay in memory

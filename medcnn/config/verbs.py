@@ -55,7 +55,7 @@ class InferenceConf:
 
     batch_cases: int = number(64, at_least=1)
     accelerator: str = choice("auto", "auto", "cpu", "gpu", "mps")
-    shifts: int = number(0, at_least=0, at_most=8)  # answers averaged over shifts of up to so many pixels
+    shifts: int = number(0, at_least=0, at_most=6)  # answers averaged over so many copies moved by one pixel
 
 
 @dataclass

@@ -1,0 +1,193 @@
+"""Prepared scans on disk, found by what they were made from and how.
+
+An entry's key covers the bytes of the files, the reference into them, every step with its numbers and the versions
+of the libraries that run them: a changed step never reads an old entry. A damaged entry is deleted and made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.float32]
+
+FORMAT = 1
+_MAGIC = b"medcnn-cache-1\n"
+_DECIDING = ("numpy", "pydicom", "nibabel", "monai", "torch", "pillow", "imagecodecs", "pyjpegls", "pylibjpeg-openjpeg")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is worth knowing of a prepared scan without reading it again; no patient data.
+
+    pixels     SHA-256 of the decoded voxels and their shape: equal where two files hold one picture
+    constant   all voxels alike, so that equal pixels say nothing
+    low, high  the 1st and 99th percentile of the true values
+    """
+
+    pixels: str
+    constant: bool
+    low: float
+    high: float
+    modality: str = ""
+    body_part: str = ""
+    shape: tuple[int, ...] = ()
+    spacing_mm: tuple[float, ...] = ()
+    flags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A prepared scan and its facts."""
+
+    image: Image
+    facts: Facts
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries whose change could change a prepared scan."""
+    found = {}
+    for name in _DECIDING:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+class Cache:
+    """A folder of entries, mode 0700."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._versions = versions()
+        self._digests = _FileDigests(folder / "files.json")
+
+    def key(self, files: Sequence[Path], places: Sequence[str], steps: dict[str, Any]) -> str:
+        """Of a scan: its files' content, the places in them (a frame, a row), the steps, the versions."""
+        content = [self._digests.of(path) for path in files]
+        recipe = {"content": content, "places": list(places), "steps": steps, "versions": self._versions, "format": FORMAT}
+        return sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+    def read(self, key: str) -> Entry | None:
+        """The entry; None where there is none or it is damaged, in which case it is gone afterwards."""
+        path = self._path(key)
+        try:
+            return _decoded(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, struct.error):
+            path.unlink(missing_ok=True)
+            return None
+
+    def write(self, key: str, entry: Entry) -> None:
+        """Aside, then renamed: nobody ever sees half an entry. Raises OSError."""
+        path = self._path(key)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(_encoded(entry))
+            Path(aside).replace(path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+
+    def remember(self) -> None:
+        """Keep the digests of unchanged files, so that the next command need not read them."""
+        self._digests.save()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / key
+
+    def entries(self) -> Iterator[Path]:
+        """Every entry, and what a crash left half-written."""
+        yield from (path for path in self.folder.glob("??/*") if path.is_file())
+
+    def size_bytes(self) -> int:
+        """Of all entries."""
+        return sum(path.stat().st_size for path in self.entries())
+
+    def shrink(self, quota_bytes: float) -> int:
+        """Delete the oldest entries beyond the quota; how many went."""
+        found = sorted(((path.stat().st_mtime, path.stat().st_size, path) for path in self.entries()), reverse=True)
+        total, gone = 0, 0
+        for _, size, path in found:
+            total += size
+            if total > quota_bytes:
+                path.unlink(missing_ok=True)
+                gone += 1
+        return gone
+
+    def clear(self) -> int:
+        """Delete everything in it; how many entries went."""
+        gone = self.shrink(-1)
+        (self.folder / "files.json").unlink(missing_ok=True)
+        return gone
+
+
+def _encoded(entry: Entry) -> bytes:
+    image = np.ascontiguousarray(entry.image, np.float32)
+    head = json.dumps({"shape": image.shape, "facts": asdict(entry.facts)}).encode()
+    body = _MAGIC + struct.pack("<I", len(head)) + head + image.tobytes()
+    return body + sha256(body).digest()
+
+
+def _decoded(content: bytes) -> Entry:
+    body, digest = content[:-32], content[-32:]
+    if not body.startswith(_MAGIC) or sha256(body).digest() != digest:
+        raise ValueError("damaged")
+    start = len(_MAGIC) + 4
+    (length,) = struct.unpack("<I", body[start - 4 : start])
+    head = json.loads(body[start : start + length])
+    facts = head["facts"]
+    facts["shape"], facts["spacing_mm"] = tuple(facts["shape"]), tuple(facts["spacing_mm"])
+    image = np.frombuffer(body, np.float32, offset=start + length).reshape(head["shape"])
+    return Entry(image, Facts(**facts))
+
+
+class _FileDigests:
+    """SHA-256 of files, remembered for as long as size, times and inode stay as they were."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._changed = False
+        try:
+            self._known: dict[str, list[Any]] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+
+    def of(self, file: Path) -> str:
+        status = file.stat()
+        mark = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        name = sha256(str(file).encode()).hexdigest()[:32]  # the cache holds no paths
+        known = self._known.get(name)
+        if known is not None and known[:4] == mark:
+            return str(known[4])
+        digest = sha256()
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        self._known[name] = [*mark, digest.hexdigest()]
+        self._changed = True
+        return digest.hexdigest()
+
+    def save(self) -> None:
+        if not self._changed:
+            return
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside = self._path.with_suffix(f".{os.getpid()}.part")
+        aside.write_text(json.dumps(self._known))
+        aside.replace(self._path)
+        self._changed = False

@@ -1,0 +1,121 @@
+"""Trained networks and scans -> probabilities, a decision, and how sure. Knows no package and no folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+Image = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class OutputRule:
+    """How logits become probabilities and a decision.
+
+    kind          binary, multiclass or multilabel
+    temperature   logits are divided by it before they become probabilities
+    thresholds    class -> least probability at which it is decided for (binary: the last class; multilabel: each)
+    """
+
+    kind: str
+    class_names: tuple[str, ...]
+    temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    def threshold(self, name: str) -> float:
+        """0.5 where none was fitted."""
+        return self.thresholds.get(name, 0.5)
+
+    def probability(self, logits: Scores) -> Scores:
+        """(n, K) logits -> (n, K): rows sum to 1, or each class by itself for multilabel."""
+        scaled = np.asarray(logits, np.float64) / self.temperature
+        if self.kind == "multilabel":
+            return np.asarray(1 / (1 + np.exp(-np.clip(scaled, -60, 60))), np.float64)
+        shifted = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float64)
+
+    def decisions(self, probability: Scores) -> list[str]:
+        """A class's name; for multilabel the names of all that hold, joined by '+', or 'none'."""
+        if self.kind == "multiclass":
+            return [self.class_names[index] for index in probability.argmax(axis=1)]
+        if self.kind == "binary":
+            positive = self.class_names[-1]
+            above = probability[:, -1] >= self.threshold(positive)
+            return [positive if high else self.class_names[0] for high in above]
+        limits = np.array([self.threshold(name) for name in self.class_names])
+        return ["+".join(np.array(self.class_names)[row]) or "none" for row in probability >= limits]
+
+    def confidence(self, probability: Scores) -> list[float]:
+        """The calibrated probability that the decision is right; for multilabel that of its least sure part."""
+        if self.kind == "multiclass":
+            return [float(value) for value in probability.max(axis=1)]
+        if self.kind == "binary":
+            above = probability[:, -1] >= self.threshold(self.class_names[-1])
+            return [float(p if high else 1 - p) for p, high in zip(probability[:, -1], above, strict=True)]
+        limits = np.array([self.threshold(name) for name in self.class_names])
+        return [float(value) for value in np.where(probability >= limits, probability, 1 - probability).min(axis=1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """One or several networks that answer together.
+
+    shifts  answers are averaged over the scan and copies of it moved by one pixel along each axis, up to so many
+    """
+
+    networks: Sequence[nn.Module]
+    rule: OutputRule
+    device: torch.device
+    batch_cases: int = 64
+    shifts: int = 0
+
+    def with_rule(self, rule: OutputRule) -> Classifier:
+        """The same networks, read otherwise."""
+        return replace(self, rule=rule)
+
+    @torch.inference_mode()
+    def logits(self, images: Image) -> Scores:
+        """(n, C, *size) prepared scans -> (n, K), each scan by itself: no answer depends on its neighbours."""
+        rows = []
+        for start in range(0, len(images), self.batch_cases):
+            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + self.batch_cases])).to(self.device)
+            rows.append(self._batch_logits(batch).cpu().numpy())
+        return np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, len(self.rule.class_names)))
+
+    def _batch_logits(self, batch: torch.Tensor) -> torch.Tensor:
+        answers = [
+            self._normalised(network(moved)) for network in self.networks for moved in shifted(batch, self.shifts)
+        ]
+        return torch.stack(answers).mean(dim=0)
+
+    def _normalised(self, logits: torch.Tensor) -> torch.Tensor:
+        """Of one kind for all members, so that their mean is a mean of what they say."""
+        logits = logits.float()
+        return logits if self.rule.kind == "multilabel" else torch.log_softmax(logits, dim=1)
+
+
+def shifted(batch: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """The batch, and copies moved by one pixel (the border continued): -1 and +1 along the last axis, then others."""
+    copies = [batch]
+    moves = [(axis, step) for axis in range(batch.ndim - 1, 1, -1) for step in (-1, 1)]
+    for axis, step in moves[:count]:
+        length = batch.shape[axis]
+        index = (torch.arange(length, device=batch.device) - step).clamp(0, length - 1)
+        copies.append(batch.index_select(axis, index))
+    return copies
+
+
+def choose_device(accelerator: str) -> torch.device:
+    """auto takes a GPU where there is one."""
+    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")

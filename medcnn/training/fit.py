@@ -1,0 +1,185 @@
+"""Training on Lightning's loop: what we add is what happens around a step. Imports Lightning (seconds)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from medcnn.config.trainer import TrainerConf
+from medcnn.data.batches import Batch, Batches
+from medcnn.errors import TrainingError
+from medcnn.inference.classifier import Classifier
+from medcnn.planning.plan import Plan
+from medcnn.tasks.classification import ClassificationTask, network_channels_last
+from medcnn.training.averaging import AveragedNetwork
+from medcnn.training.callbacks import Guarding, Reporting, Saving, Validating
+from medcnn.training.checkpoints import Checkpoints
+from medcnn.training.interruption import Interruption
+from medcnn.training.optimisation import build_optimizer
+from medcnn.training.state import TrainingState
+
+log = logging.getLogger(__name__)
+
+
+class Watcher(Protocol):
+    """Who is told how the training goes."""
+
+    def step(self, state: TrainingState, plan: Plan, loss: float) -> None:
+        """After every optimiser step."""
+        ...
+
+    def epoch(self, state: TrainingState, plan: Plan, row: dict[str, float]) -> None:
+        """After every validation."""
+        ...
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation needs: prepared scans, and the score of logits (larger is better, and what else to show)."""
+
+    images: npt.NDArray[np.float32]
+    score: Callable[[npt.NDArray[np.float64]], tuple[float, dict[str, float]]]
+    classifier: Callable[[nn.Module], Classifier]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one training is made of, handed over by the verb.
+
+    make_task  seed of a member -> its task, with a fresh network
+    """
+
+    conf: TrainerConf
+    plan: Plan
+    batches: Batches
+    validation: Validation
+    make_task: Callable[[int], ClassificationTask]
+    seed: int
+    folder: Path
+    interruption: Interruption
+    watcher: Watcher
+
+
+def fit(job: Job, *, resume: bool) -> TrainingState:
+    """Train every member; their best (or last) weights lie in the folder as member_<n>.pt afterwards.
+
+    resume  go on from the newest whole checkpoint. Raises TrainingError, CheckpointError, NoSpaceError, Interrupted.
+    """
+    checkpoints = Checkpoints(job.folder)
+    found = checkpoints.newest() if resume else None
+    state = TrainingState(**found["state"]) if found else TrainingState()
+    while state.member < job.plan.members:
+        if not _is_finished(state, job.plan):
+            _fit_member(job, checkpoints, state, found)
+        if state.member == job.plan.members - 1:
+            break
+        state, found = state.next_member(), None
+    return state
+
+
+def _is_finished(state: TrainingState, plan: Plan) -> bool:
+    return state.step >= plan.steps or state.stopped_early
+
+
+def _fit_member(job: Job, checkpoints: Checkpoints, state: TrainingState, found: dict[str, Any] | None) -> None:
+    task = job.make_task(job.seed + 1000 * state.member)
+    network_channels_last(task.network, len(job.plan.size_px))
+    averaged = AveragedNetwork(task.network, job.conf.ema_decay) if job.conf.ema_decay > 0 else None
+    if found:
+        _load_weights(found, task.network, averaged)
+    guarding = Guarding(job.conf, job.plan, state, averaged)
+    reporting = Reporting(job.plan, state, job.watcher)
+    validating = Validating(job, state, averaged, guarding)
+    saving = Saving(job, state, averaged, checkpoints, guarding, found)
+    trainer = build_trainer(job.conf, [guarding, reporting, validating, saving], epochs=job.plan.epochs - state.epoch)
+    if _pays_to_compile(job.conf, job.plan):
+        task.network.compile()
+    with job.interruption.patience(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # of workers and loggers that are chosen on purpose
+        trainer.fit(task, datamodule=_Epochs(job, state))
+    del trainer
+
+
+def _load_weights(found: dict[str, Any], network: nn.Module, averaged: AveragedNetwork | None) -> None:
+    try:
+        network.load_state_dict(found["network"])
+        if averaged is not None:
+            averaged.network.load_state_dict(found["averaged"])
+    except (RuntimeError, KeyError) as error:
+        raise TrainingError(
+            "CKPT_MISMATCH: the checkpoint is of another model. Start a new training, or resume with its own config"
+        ) from error
+
+
+class _Epochs(pl.LightningDataModule):
+    """Hands Lightning a loader for the rest of each epoch."""
+
+    def __init__(self, job: Job, state: TrainingState) -> None:
+        super().__init__()
+        self.job, self.state = job, state
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        plan, state = self.job.plan, self.state
+        left = (plan.steps - state.epoch * plan.steps_per_epoch) * self.job.conf.accumulate_batches
+        last = min(plan.batches_per_epoch, left)
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return self.job.batches.loader(state.epoch, state.batch, last, rank=rank, ranks=ranks)
+
+
+def build_trainer(conf: TrainerConf, callbacks: list[pl.Callback], *, epochs: int) -> pl.Trainer:
+    """Lightning's trainer with all that writes or prints turned off: those are ours."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    torch.set_num_threads(conf.threads or os.cpu_count() or 1)
+    return pl.Trainer(
+        accelerator=conf.accelerator,
+        devices=conf.devices,
+        strategy=conf.strategy,
+        precision=choose_precision(conf),  # type: ignore[arg-type]  # Lightning lists them as literals
+        max_epochs=epochs,
+        accumulate_grad_batches=conf.accumulate_batches,
+        reload_dataloaders_every_n_epochs=1,
+        deterministic="warn" if conf.deterministic else False,
+        benchmark=not conf.deterministic,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+    )
+
+
+def choose_precision(conf: TrainerConf) -> str:
+    """What the device does well: bf16 where it has it, fp16 with scaling on older GPUs, else float32."""
+    on_gpu = conf.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+    match conf.precision:
+        case "auto":
+            if not on_gpu:
+                return "32-true"
+            return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        case "bf16":
+            return "bf16-mixed"
+        case "16":
+            return "16-mixed"
+    return "32-true"
+
+
+def _pays_to_compile(conf: TrainerConf, plan: Plan) -> bool:
+    """Compiling takes a minute or two; a GPU earns that back in a long run, a CPU rarely."""
+    return conf.compile == "always" or (
+        conf.compile == "auto" and plan.device.startswith("cuda") and plan.estimated_minutes > 10
+    )
