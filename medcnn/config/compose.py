@@ -17,6 +17,7 @@ from medcnn.config.fields import all_problems, nearest
 from medcnn.config.folders import conf_folder
 from medcnn.config.model import CustomConf, PlainCNNConf, ResNetConf
 from medcnn.config.verbs import EvaluateConf, PredictConf, PrepareConf, TrainConf
+from medcnn.errors import UserError
 
 SCHEMAS: dict[str, type] = {
     "train": TrainConf,
@@ -266,10 +267,25 @@ def _hand_over(verb: str, run: Callable[[Any], int | None], line: CommandLine) -
     codes: list[int] = []
 
     def job(cfg: Any) -> None:
-        codes.append(run(freeze(cfg)) or 0)
+        codes.append(_outcome(verb, run, cfg))
 
     job.__module__ = "__main__"
     register_schemas()
     sys.argv = [sys.argv[0], *line.argv]
     hydra.main(config_path=str(conf_folder()), config_name=verb, version_base="1.3")(job)()
     return max(codes, default=0)
+
+
+def _outcome(verb: str, run: Callable[[Any], int | None], cfg: Any) -> int:
+    """The exit code of one job; what the user can mend is said without a traceback."""
+    try:
+        return run(freeze(cfg)) or 0
+    except ConfigError as error:
+        print(f"medcnn {verb}: {error}", file=sys.stderr)  # noqa: T201
+        return USAGE_EXIT_CODE
+    except UserError as error:
+        print(f"medcnn {verb}: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"medcnn {verb}: stopped by SIGINT", file=sys.stderr)  # noqa: T201
+        return 130

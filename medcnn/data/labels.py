@@ -12,6 +12,7 @@ import numpy.typing as npt
 from medcnn.config.fields import nearest
 from medcnn.data.manifest import Case, Manifest
 from medcnn.errors import DataError
+from medcnn.evaluation.arrays import Kind
 
 Targets = npt.NDArray[np.float32]
 
@@ -26,7 +27,7 @@ class Labels:
     class_names  in the order of the network's outputs
     """
 
-    kind: str
+    kind: Kind
     class_names: tuple[str, ...]
 
     @classmethod
@@ -84,3 +85,8 @@ def _first(cases: Sequence[Case], word: str) -> str:
 def _natural(word: str) -> tuple[int, int | str]:
     """Numbers in their own order before words."""
     return (0, int(word)) if word.isdigit() else (1, word)
+
+
+def truth(targets: Targets, kind: Kind) -> npt.NDArray[np.float64] | npt.NDArray[np.int64]:
+    """Targets as medcnn.evaluation takes them: (n,) class indices, or (n, K) of 0, 1 and nan."""
+    return targets.astype(np.float64) if kind == "multilabel" else targets.argmax(axis=1).astype(np.int64)

@@ -98,10 +98,12 @@ def _archive_cases(root: Path, path: Path) -> list[Case]:
     from medcnn.io.archive import rows
 
     reference = path.relative_to(root).as_posix()
-    return [
-        Case(f"{row.split}-{row.index:05d}", {"": f"{reference}#row={row.split}/{row.index}"}, row.labels, "", row.split)
-        for row in rows(path)
-    ]
+    cases = []
+    for part, index, label in rows(path):
+        words = [str(value) for value in label]
+        labels = {"": "".join(words)} if len(words) < 2 else {str(k): word for k, word in enumerate(words)}
+        cases.append(Case(f"{part}-{index:05d}", {"": f"{reference}#row={part}/{index}"}, labels, "", part))
+    return cases
 
 
 def _csv_cases(path: Path) -> list[Case]:

@@ -10,6 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from medcnn.evaluation.arrays import Kind
+from medcnn.evaluation.calibration import apply_temperature
+from medcnn.evaluation.decisions import decide
+
 Image = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 Report = Callable[[int, int], None]
@@ -24,7 +28,7 @@ class OutputRule:
     thresholds    class -> least probability at which it is decided for (binary: the last class; multilabel: each)
     """
 
-    kind: str
+    kind: Kind
     class_names: tuple[str, ...]
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -35,32 +39,26 @@ class OutputRule:
 
     def probability(self, logits: Scores) -> Scores:
         """(n, K) logits -> (n, K): rows sum to 1, or each class by itself for multilabel."""
-        scaled = np.asarray(logits, np.float64) / self.temperature
-        if self.kind == "multilabel":
-            return np.asarray(1 / (1 + np.exp(-np.clip(scaled, -60, 60))), np.float64)
-        shifted = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float64)
+        return apply_temperature(logits, self.temperature, kind=self.kind)
+
+    def limits(self) -> list[float]:
+        """The thresholds in the order of the yes-or-no questions; [] for multiclass."""
+        asked = {"binary": self.class_names[-1:], "multilabel": self.class_names}.get(self.kind, ())
+        return [self.threshold(name) for name in asked]
 
     def decisions(self, probability: Scores) -> list[str]:
         """A class's name; for multilabel the names of all that hold, joined by '+', or 'none'."""
-        if self.kind == "multiclass":
-            return [self.class_names[index] for index in probability.argmax(axis=1)]
-        if self.kind == "binary":
-            positive = self.class_names[-1]
-            above = probability[:, -1] >= self.threshold(positive)
-            return [positive if high else self.class_names[0] for high in above]
-        limits = np.array([self.threshold(name) for name in self.class_names])
-        return ["+".join(np.array(self.class_names)[row]) or "none" for row in probability >= limits]
+        decided = decide(probability, self.kind, self.limits() or None)
+        if self.kind != "multilabel":
+            return [self.class_names[index] for index in decided]
+        return ["+".join(np.array(self.class_names)[row == 1]) or "none" for row in decided]
 
     def confidence(self, probability: Scores) -> list[float]:
         """The calibrated probability that the decision is right; for multilabel that of its least sure part."""
-        if self.kind == "multiclass":
-            return [float(value) for value in probability.max(axis=1)]
-        if self.kind == "binary":
-            above = probability[:, -1] >= self.threshold(self.class_names[-1])
-            return [float(p if high else 1 - p) for p, high in zip(probability[:, -1], above, strict=True)]
-        limits = np.array([self.threshold(name) for name in self.class_names])
-        return [float(value) for value in np.where(probability >= limits, probability, 1 - probability).min(axis=1)]
+        decided = decide(probability, self.kind, self.limits() or None)
+        if self.kind == "multilabel":
+            return [float(value) for value in np.where(decided == 1, probability, 1 - probability).min(axis=1)]
+        return [float(row[index]) for row, index in zip(probability, decided, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

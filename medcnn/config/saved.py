@@ -1,0 +1,41 @@
+"""The resolved config as YAML, and what differs between a run's own and the one just given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# What may change between a run and its resumption without changing what is trained.
+_FREE = ("resume", "output", "tracking", "debug", "trainer.checkpoint_minutes", "trainer.threads", "data.memory_gb")
+_PRIVATE = ("data.root", "output", "privacy.key_file", "cache.folder", "resume", "tracking.uri")
+
+
+def flat(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """`trainer.epochs`, 30 for every setting."""
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def save_config(conf: Any, path: Path) -> None:
+    """Every setting with its value, in the private zone."""
+    path.write_text(yaml.safe_dump(asdict(conf), sort_keys=False))
+
+
+def shareable_yaml(conf: Any) -> str:
+    """The same without anything that holds a path."""
+    return yaml.safe_dump({key: value for key, value in flat(asdict(conf)) if key not in _PRIVATE}, sort_keys=False)
+
+
+def differences(conf: Any, path: Path) -> list[str]:
+    """`trainer.epochs: was 30, is 40` for settings that decide what is trained."""
+    before = dict(flat(yaml.safe_load(path.read_text())))
+    now = dict(flat(asdict(conf)))
+    keys = [key for key in {**before, **now} if not key.startswith(_FREE)]
+    return [f"{key}: was {before.get(key)}, is {now.get(key)}" for key in keys if before.get(key) != now.get(key)]

@@ -1,0 +1,208 @@
+"""A trained classifier, measured on prepared cases: output rule, metrics with intervals, tables, figures, report."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medcnn.data.labels import Labels, truth
+from medcnn.data.prepared import Prepared
+from medcnn.data.privacy import Keyring
+from medcnn.errors import DataError
+from medcnn.evaluation.calibration import fit_temperature
+from medcnn.evaluation.classification import ClassificationResult, evaluate_classification
+from medcnn.evaluation.thresholds import balanced_threshold
+from medcnn.explain.gradcam import grad_cam
+from medcnn.inference.classifier import Classifier, OutputRule
+from medcnn.reporting.confusion_figure import confusion_figure
+from medcnn.reporting.figures import SavedFigure, save
+from medcnn.reporting.page import CaseCard
+from medcnn.reporting.probability_figures import reliability_figure, score_figure
+from medcnn.reporting.ranking_figures import precision_recall_figure, roc_figure
+
+_CHUNK = 512  # prepared scans taken into memory at once
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A classifier on one split's cases."""
+
+    split: str
+    prepared: Prepared
+    probability: npt.NDArray[np.float64]
+    decisions: list[str]
+    confidence: list[float]
+    truths: list[str]
+    result: ClassificationResult
+    figures: list[SavedFigure] = field(default_factory=list)
+
+
+def logits_of(classifier: Classifier, prepared: Prepared) -> npt.NDArray[np.float64]:
+    """(n, K) of every prepared case, in memory bounded by a chunk."""
+    parts = [
+        classifier.logits(prepared.images[list(range(start, min(start + _CHUNK, len(prepared))))])
+        for start in range(0, len(prepared), _CHUNK)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, len(classifier.rule.class_names)))
+
+
+def fit_rule(classifier: Classifier, prepared: Prepared, labels: Labels) -> tuple[OutputRule, str, list[str]]:
+    """Temperature, and thresholds of greatest balanced accuracy, from calib cases; from val with a warning.
+
+    Returns the rule, which split it was fitted on, and remarks.
+    """
+    remarks: list[str] = []
+    calib = prepared.part(lambda case: case.split == "calib")
+    split = "calib"
+    if not _enough(calib, labels):
+        calib, split = prepared.part(lambda case: case.split == "val"), "val"
+        remarks.append(
+            "thresholds and calibration were fitted on val, which also chose the model, since calib has too few cases "
+            "of some class: their figures on val are flattering"
+        )
+    logits = logits_of(classifier, calib)
+    answers = truth(labels.targets(calib.cases), labels.kind)
+    fitted = fit_temperature(logits, answers, kind=labels.kind)
+    rule = replace(classifier.rule, temperature=fitted.temperature, thresholds={})
+    if fitted.note:
+        remarks.append(fitted.note)
+    if labels.kind != "multiclass":
+        rule = replace(rule, thresholds=_thresholds(rule, rule.probability(logits), answers, calib, labels))
+    return rule, split, remarks
+
+
+def _thresholds(
+    rule: OutputRule, probability: npt.NDArray[np.float64], answers: npt.NDArray[Any], calib: Prepared, labels: Labels
+) -> dict[str, float]:
+    patients = [case.patient_id or None for case in calib.cases]
+    asked = [(len(rule.class_names) - 1, answers == 1)] if labels.kind == "binary" else []
+    if labels.kind == "multilabel":
+        asked = [(k, answers[:, k]) for k in range(len(rule.class_names))]
+    found = {}
+    for column, positive in asked:
+        known = ~np.isnan(positive.astype(np.float64))
+        yes = positive[known].astype(bool)
+        if yes.all() or not yes.any():
+            continue  # nothing to choose by: 0.5 stays
+        whose = [patient for patient, there in zip(patients, known, strict=True) if there]
+        chosen = balanced_threshold(probability[known, column], yes, patient=whose if all(whose) else None)
+        found[rule.class_names[column]] = round(chosen.threshold, 6)
+    return found
+
+
+def _enough(calib: Prepared, labels: Labels) -> bool:
+    """At least five cases of each class."""
+    if not len(calib):
+        return False
+    targets = labels.targets(calib.cases)
+    if labels.kind == "multilabel":
+        return bool((np.nansum(targets, axis=0) >= 1).all())
+    return bool((targets.sum(axis=0) >= 5).all())
+
+
+def measure(
+    classifier: Classifier, prepared: Prepared, labels: Labels, split: str, *, seed: int, resamples: int
+) -> Measured:
+    """Every metric with its interval. Raises DataError where there is nothing to measure on."""
+    if not len(prepared):
+        raise DataError(f"the split {split!r} has no usable case to evaluate on")
+    probability = classifier.rule.probability(logits_of(classifier, prepared))
+    answers = truth(labels.targets(prepared.cases), labels.kind)
+    patients = [case.patient_id or None for case in prepared.cases]
+    result = evaluate_classification(
+        probability,
+        answers,
+        kind=labels.kind,
+        class_names=labels.class_names,
+        thresholds=classifier.rule.limits() or None,
+        patient=patients if all(patients) else None,
+        seed=seed,
+        num_resamples=resamples,
+    )
+    rule = classifier.rule
+    return Measured(
+        split, prepared, probability, rule.decisions(probability), rule.confidence(probability),
+        _in_words(answers, labels), result,
+    )  # fmt: skip
+
+
+def _in_words(answers: npt.NDArray[Any], labels: Labels) -> list[str]:
+    if labels.kind != "multilabel":
+        return [labels.class_names[int(index)] for index in answers]
+    return ["+".join(np.array(labels.class_names)[row == 1]) or "none" for row in answers]
+
+
+def write_predictions(path: Path, measured: Sequence[Measured], keyring: Keyring) -> None:
+    """predictions.csv: a row per case, no paths."""
+    names = measured[0].result.class_names if measured else ()
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(
+            ["case_id", "patient_key", "split", "label", *(f"p.{name}" for name in names), "decision", "confidence"]
+        )
+        for part in measured:
+            rows = zip(part.prepared.cases, part.truths, part.probability, part.decisions, part.confidence, strict=True)
+            for case, label, probability, decision, sure in rows:
+                numbers = [f"{value:.6f}" for value in probability]
+                key = keyring.patient_key(case.patient_id)
+                writer.writerow([case.case_id, key, case.split, label, *numbers, decision, f"{sure:.6f}"])
+
+
+def draw(measured: Measured, folder: Path) -> list[SavedFigure]:
+    """ROC, precision and recall, confusion, calibration, scores: PNG and CSV each."""
+    result, split = measured.result, measured.split
+    answers = truth(_targets(measured), result.kind)
+    figures = {
+        "roc": roc_figure(result, split=split),
+        "precision_recall": precision_recall_figure(result, split=split),
+        "confusion": confusion_figure(result, split=split),
+        "calibration": reliability_figure(result, split=split),
+        "scores": score_figure(result, measured.probability, answers, split=split),
+    }
+    return [save(drawn, folder, f"{split}_{name}") for name, drawn in figures.items()]
+
+
+def _targets(measured: Measured) -> npt.NDArray[np.float32]:
+    return Labels(measured.result.kind, measured.result.class_names).targets(measured.prepared.cases)
+
+
+def worst_cases(measured: Measured, classifier: Classifier, keyring: Keyring, *, most: int) -> list[CaseCard]:
+    """The cases to look at first: surest errors, then the least sure right ones, with where the network looked."""
+    wrong = [truth != decided for truth, decided in zip(measured.truths, measured.decisions, strict=True)]
+    badness = [sure if bad else -sure for bad, sure in zip(wrong, measured.confidence, strict=True)]
+    order = np.argsort(badness)[::-1][:most]
+    return [_card(measured, int(index), classifier, keyring) for index in order]
+
+
+def _card(measured: Measured, index: int, classifier: Classifier, keyring: Keyring) -> CaseCard:
+    case, image = measured.prepared.cases[index], measured.prepared.images[[index]][0]
+    shown = int(measured.probability[index].argmax())
+    heat = grad_cam(classifier.networks[0], image, shown)
+    plane = middle_plane(heat)
+    return CaseCard(
+        case_id=case.case_id,
+        truth=measured.truths[index],
+        decision=measured.decisions[index],
+        confidence=measured.confidence[index],
+        patient_key=keyring.patient_key(case.patient_id),
+        split=case.split,
+        image=picture(image, plane),
+        heat=picture(heat[None], plane),
+    )
+
+
+def middle_plane(heat: npt.NDArray[np.float32]) -> int:
+    """The slice along the last axis with most heat; of a picture 0."""
+    return int(heat.sum(axis=(0, 1)).argmax()) if heat.ndim == 3 else 0
+
+
+def picture(image: npt.NDArray[np.float32], plane: int) -> npt.NDArray[np.float32]:
+    """(C, *size) as one (H, W) picture: the first channel; of a volume the plane, anterior up as radiologists look."""
+    first = image[0]
+    return first if first.ndim == 2 else np.ascontiguousarray(np.rot90(first[:, :, plane]))

@@ -1,0 +1,455 @@
+"""The steps of a training, in the order in which `train` takes them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medcnn.config.errors import ConfigError
+from medcnn.config.model import CustomConf
+from medcnn.config.saved import differences, flat, save_config, shareable_yaml
+from medcnn.config.verbs import TrainConf
+from medcnn.data.batches import Batches, Order
+from medcnn.data.cache import Cache
+from medcnn.data.dataset import (
+    Dataset,
+    in_words,
+    most_common_rejections,
+    open_dataset,
+    prepare_dataset,
+    require_trainable,
+    without_leaks,
+    write_used_manifest,
+)
+from medcnn.data.labels import truth
+from medcnn.data.prepared import Prepared
+from medcnn.data.privacy import PRIVATE_FOLDER, Keyring, key_file
+from medcnn.debugging import debug_cases, debugged
+from medcnn.errors import NoSpaceError, TrainingError, UserError
+from medcnn.evaluation.glance import glance
+from medcnn.inference.classifier import Classifier, OutputRule, choose_device
+from medcnn.inference.expectation import Expectation
+from medcnn.model_package import Description, ModelPackage, load_package, save_package
+from medcnn.networks.build import build_network, num_parameters
+from medcnn.planning.plan import Plan, Speed, fixed_steps
+from medcnn.review import fit_rule
+from medcnn.run_folder import RunFolder, locked, log_to_file, log_to_terminal, new_run, unfinished_runs, writing
+from medcnn.study_report import review_run
+from medcnn.tasks.classification import ClassificationTask
+from medcnn.tracking.environment import environment, versions
+from medcnn.tracking.sweep import sweep_dead
+from medcnn.tracking.tracker import Tracker, open_tracker
+from medcnn.training.callbacks import member_path
+from medcnn.training.fit import Job, Validation, choose_precision, fit
+from medcnn.training.interruption import Interruption
+from medcnn.training.optimisation import build_optimizer
+from medcnn.training.progress import TrainingProgress, in_minutes
+from medcnn.training.speed import measured_speed
+from medcnn.training.state import TrainingState
+from medcnn.transforms.preprocessing import Preprocessing
+from medcnn.transforms.random_steps import RandomSteps
+
+log = logging.getLogger("medcnn.train")
+
+
+@dataclass(frozen=True, eq=False)
+class StudyData:
+    """Cases with splits and prepared scans, and what a reader of the results must know of them."""
+
+    dataset: Dataset
+    prepared: Prepared
+    remarks: list[str]
+
+    def split(self, name: str) -> Prepared:
+        """The prepared cases of one split."""
+        return self.prepared.part(lambda case: case.split == name)
+
+
+@dataclass(eq=False)
+class Study:
+    """One training with its config, its folder, and what the steps hand on."""
+
+    conf: TrainConf
+    run: RunFolder
+    resumes: bool
+    interruption: Interruption
+    keyring: Keyring
+    state: TrainingState | None = None
+
+    @classmethod
+    def begin(cls, conf: TrainConf, interruption: Interruption) -> Study:
+        """Open a new run folder, or the one to go on with."""
+        log_to_terminal()
+        conf = debugged(conf)
+        output = Path(conf.output).expanduser().absolute()
+        with writing(output):
+            sweep_dead(output)
+            run = _run_to_resume(conf, output)
+            resumes = run is not None
+            if run is None:
+                run = new_run(output, conf.task.name)
+                save_config(conf, run.config)
+            keyring = Keyring.at(key_file(conf.privacy.key_file, output))
+        log.info("%s %s", "going on with" if resumes else "run folder", _shown(run.path))
+        return cls(conf, run, resumes, interruption, keyring)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The folder is locked, and everything said goes to its log.txt too; a full disk is said in a sentence."""
+        with locked(self.run), log_to_file(self.run.path / "log.txt"), writing(self.run.path):
+            try:
+                yield
+            except UserError as error:
+                log.debug("ended: %s", error)
+                raise
+            except Exception:
+                logging.getLogger("medcnn.trace").debug("ended by an unforeseen error", exc_info=True)
+                raise
+
+    # Data
+
+    def load_data(self) -> StudyData:
+        """Manifest, splits, prepared scans; everything that must not be trained on stops here."""
+        conf, run = self.conf, self.run
+        dataset = open_dataset(conf.data, self.keyring, splits=True)
+        if conf.debug != "none":
+            dataset = replace(dataset, manifest=debug_cases(dataset.manifest, dataset.labels, conf.debug))
+        require_trainable(dataset)
+        preprocessing = self._preprocessing(dataset)
+        cache = Cache(self._cache_folder())
+        began = time.monotonic()
+        prepared = prepare_dataset(dataset, conf.data, preprocessing, cache, report=_reporter("preparing scans"))
+        remarks = list(dataset.remarks)
+        if prepared.rejected:
+            remarks.append(f"{len(prepared.rejected)} scans could not be used: {most_common_rejections(prepared)}")
+            for case, rejection in prepared.rejected:
+                log.warning("left out %s: %s", case.case_id, rejection)
+        if conf.debug != "overfit":  # there the same cases are in every split on purpose
+            prepared, dropped = without_leaks(prepared, conf.data.duplicates)
+            if dropped:
+                remarks.append(f"{dropped} training scans were dropped: copies of them are in other splits")
+        cache.shrink(conf.cache.quota_gb * 1e9)
+        dataset = replace(dataset, manifest=dataset.manifest.with_cases(prepared.cases))
+        self._freeze(dataset)
+        write_used_manifest(run.path / "manifest.csv", prepared.cases, self.keyring, shareable=False)
+        log.info("data: %s; %.0f s", in_words(dataset.counts()), time.monotonic() - began)
+        for remark in remarks:
+            log.info("note: %s", remark)
+        return StudyData(dataset, prepared, remarks)
+
+    def _freeze(self, dataset: Dataset) -> None:
+        """The division of a run never changes under it."""
+        frozen = self.run.path / "split.digest"
+        if self.resumes and frozen.is_file() and frozen.read_text() != dataset.split_digest:
+            raise TrainingError(
+                "INPUT_CHANGED: the manifest or its splits changed since this run began. Start a new training"
+            )
+        frozen.write_text(dataset.split_digest)
+
+    def _preprocessing(self, dataset: Dataset) -> Preprocessing:
+        channels = max(1, len(dataset.manifest.channels))
+        return Preprocessing.of(self.conf.transforms, voi=self.conf.data.voi, num_channels=channels)
+
+    def _cache_folder(self) -> Path:
+        if self.conf.cache.folder:
+            return Path(self.conf.cache.folder).expanduser()
+        return Path(self.conf.output).expanduser().absolute() / PRIVATE_FOLDER / "cache"
+
+    # Plan
+
+    def make_plan(self, data: StudyData) -> Plan:
+        """Fixed steps, and what they will take; a resumed run keeps its own."""
+        if self.resumes and self.run.plan.is_file():
+            return Plan.load(self.run.plan)
+        conf = self.conf.trainer
+        batches = self._batches(data)
+        per_epoch = batches.order.batches_per_epoch()
+        steps_per_epoch = -(-per_epoch // conf.accumulate_batches)
+        speed = self._speed(data, batches) if self.conf.debug != "dry_run" else Speed(0.0, 0.0, 0.0)
+        steps, budget = fixed_steps(conf, steps_per_epoch, speed)
+        steps = min(steps, 2) if self.conf.debug == "dry_run" else steps
+        seconds = steps * (speed.seconds_per_step + speed.seconds_per_validation / steps_per_epoch) * conf.members
+        plan = Plan(
+            train_cases=batches.order.num_cases,
+            class_counts=[int(n) for n in (self._targets(data, "train") == 1).sum(axis=0)],
+            in_channels=max(1, len(data.dataset.manifest.channels)),
+            size_px=list(self.conf.transforms.size_px),
+            parameters=num_parameters(self._network(data)),
+            members=conf.members,
+            batch_cases=conf.batch_cases,
+            batches_per_epoch=per_epoch,
+            steps_per_epoch=steps_per_epoch,
+            steps=steps,
+            warmup_steps=round(conf.warmup_fraction * steps),
+            budget=budget,
+            precision=choose_precision(conf),
+            device=str(choose_device(conf.accelerator)),
+            seconds_per_step=speed.seconds_per_step,
+            estimated_minutes=seconds / 60,
+            estimated_memory_mb=speed.memory_mb,
+        )
+        plan.save(self.run.plan)
+        self._say(plan)
+        return plan
+
+    def _say(self, plan: Plan) -> None:
+        log.info(
+            "plan: %s with %s weights on %s, %d epochs = %d steps of %d scans%s; about %s, %.1f GB",
+            self.conf.model.name, f"{plan.parameters:,}", plan.device, plan.epochs, plan.steps, plan.batch_cases,
+            f", {plan.members} members" if plan.members > 1 else "",
+            in_minutes(plan.estimated_minutes * 60), plan.estimated_memory_mb / 1000,
+        )  # fmt: skip
+        free = shutil.disk_usage(self.run.path).free
+        if free < 3 * plan.parameters * 4 * 4:
+            raise NoSpaceError(f"only {free / 1e6:.0f} MB are free where the run is kept. Free space, or set output=<folder>")
+
+    def _speed(self, data: StudyData, batches: Batches) -> Speed:
+        """From a few steps of a network that is thrown away."""
+        count = len(data.split("val"))
+        return measured_speed(self._task(data, self.conf.seed), batches, validation_cases=count, conf=self.conf.trainer)
+
+    # Training
+
+    def _targets(self, data: StudyData, split: str) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        return data.dataset.labels.targets(data.split(split).cases)
+
+    def _batches(self, data: StudyData) -> Batches:
+        train, conf = data.split("train"), self.conf.trainer
+        targets = data.dataset.labels.targets(train.cases)
+        classes = np.nan_to_num(targets).argmax(axis=1).astype(np.int64)
+        order = Order(len(train), min(conf.batch_cases, len(train)), self.conf.seed, conf.sampling, classes)
+        return Batches(train.images, targets, order, workers=self.conf.data.workers)
+
+    def _network(self, data: StudyData) -> torch.nn.Module:
+        model = self.conf.model
+        return build_network(
+            model,
+            in_channels=max(1, len(data.dataset.manifest.channels)),
+            num_outputs=len(data.dataset.labels.class_names),
+            size_px=self.conf.transforms.size_px,
+            modules=[model.module] if isinstance(model, CustomConf) else (),
+        )
+
+    def _task(self, data: StudyData, seed: int) -> ClassificationTask:
+        torch.manual_seed(seed)  # always; 0 is a seed too
+        network, conf = self._network(data), self.conf.trainer
+        multilabel = data.dataset.labels.kind == "multilabel"
+        return ClassificationTask(
+            network,
+            multilabel=multilabel,
+            class_weight=self._class_weight(data, multilabel=multilabel),
+            random_steps=RandomSteps(self.conf.transforms.random, len(self.conf.transforms.size_px)),
+            conf=conf,
+            seed=seed,
+            make_optimizer=lambda net: build_optimizer(conf, net),
+        )
+
+    def _class_weight(self, data: StudyData, *, multilabel: bool) -> torch.Tensor | None:
+        if self.conf.trainer.class_weighting == "none":
+            return None
+        targets = self._targets(data, "train")
+        positive = np.maximum((targets == 1).sum(axis=0), 1)
+        weight = (targets == 0).sum(axis=0) / positive if multilabel else targets.sum() / (targets.shape[1] * positive)
+        return torch.from_numpy(np.asarray(weight, np.float32))
+
+    def fit(self, data: StudyData, plan: Plan, tracker: Tracker) -> None:
+        """Train; the chosen weights lie in checkpoints/ afterwards."""
+        progress = TrainingProgress(tracker)
+        job = Job(
+            conf=self.conf.trainer,
+            plan=plan,
+            batches=self._batches(data),
+            validation=self._validation(data),
+            make_task=lambda seed: self._task(data, seed),
+            seed=self.conf.seed,
+            folder=self.run.checkpoints,
+            interruption=self.interruption,
+            watcher=progress,
+        )
+        try:
+            self.state = fit(job, resume=self.resumes)
+        finally:
+            progress.close()
+        chosen = "" if self.state.best_epoch < 0 else f", best at epoch {self.state.best_epoch + 1}"
+        log.info("trained in %s%s", in_minutes(self.state.seconds), chosen)
+
+    def _validation(self, data: StudyData) -> Validation:
+        val, labels, conf = data.split("val"), data.dataset.labels, self.conf
+        answers = truth(labels.targets(val.cases), labels.kind)
+        rule, device = OutputRule(labels.kind, labels.class_names), choose_device(conf.trainer.accelerator)
+
+        def score(logits: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> tuple[float, dict[str, float]]:
+            shown = glance(rule.probability(logits), answers, labels.kind)
+            return (-shown["loss"] if conf.trainer.metric == "loss" else shown[conf.trainer.metric]), shown
+
+        def classifier(network: torch.nn.Module) -> Classifier:
+            return Classifier([network], rule, next(network.parameters()).device or device, conf.inference.batch_cases)
+
+        return Validation(val.images[list(range(len(val)))], score, classifier)
+
+    # Package
+
+    def save_package(self, data: StudyData, plan: Plan) -> ModelPackage:
+        """The folder that predicts by itself."""
+        labels, conf = data.dataset.labels, self.conf
+        weights = [member_path(self.run.checkpoints, number).read_bytes() for number in range(plan.members)]
+        description = Description(
+            task=conf.task.name,
+            intended_use=conf.task.intended_use,
+            rule=OutputRule(labels.kind, labels.class_names),
+            class_codes=dict(conf.data.class_codes),
+            fitted_on="",
+            network={
+                **asdict(conf.model),
+                "in_channels": plan.in_channels,
+                "size_px": plan.size_px,
+                "num_outputs": len(labels.class_names),
+            },
+            preprocessing=self._preprocessing(data.dataset),
+            expects=self._expectation(data),
+            shifts=conf.inference.shifts,
+            training={
+                "data": conf.data.name,
+                "data_digest": data.dataset.digest,
+                "split_digest": data.dataset.split_digest,
+                "cases": data.dataset.counts(),
+                "seed": conf.seed,
+                "plan": plan.as_json(),
+                "versions": versions(),
+            },
+        )
+        description = save_package(self.run.model, description, weights)
+        untuned = load_package(self.run.model, accelerator=conf.inference.accelerator, modules=self._modules())
+        rule, fitted_on, remarks = fit_rule(untuned.classifier, data.prepared, labels)
+        data.remarks.extend(remarks)
+        save_package(self.run.model, replace(description, rule=rule, fitted_on=fitted_on), weights)
+        return load_package(
+            self.run.model,
+            accelerator=conf.inference.accelerator,
+            batch_cases=conf.inference.batch_cases,
+            modules=self._modules(),
+        )
+
+    def _modules(self) -> list[str]:
+        return [self.conf.model.module] if isinstance(self.conf.model, CustomConf) else []
+
+    def _expectation(self, data: StudyData) -> Expectation:
+        train = data.split("train")
+        some = train.images[list(range(min(len(train), 500)))]
+        return Expectation.of(
+            modality=[fact.modality for fact in train.facts],
+            body_part=[fact.body_part for fact in train.facts],
+            low=[fact.low for fact in train.facts],
+            high=[fact.high for fact in train.facts],
+            images=some,
+        )
+
+    # Tracking and review
+
+    @contextmanager
+    def tracked(self, data: StudyData, plan: Plan) -> Iterator[Tracker]:
+        """The MLflow run: opened with what was asked for, closed as what became of it."""
+        conf = self.conf
+        labels = {"data.digest": data.dataset.digest, "split.digest": data.dataset.split_digest, "seed": conf.seed}
+        tracker = open_tracker(
+            self.run.path,
+            conf.tracking,
+            run_name=conf.tracking.run_name or f"{conf.model.name}-{conf.data.name}-{conf.seed}",
+            experiment=f"{conf.task.name}/{conf.data.name}",
+            tags={**environment(device=plan.device), **labels, "pid": os.getpid()},
+        )
+        if conf.tracking.enabled:
+            log.info("tracking: %s", tracker.store.uri)
+        with tracker:
+            tracker.params({key: value for key, value in flat(asdict(conf)) if _worth_comparing(key, value)})
+            shared = self.run.path / "tracking"
+            if conf.tracking.enabled:
+                table, settings = shared / "manifest.csv", shared / "config.yaml"
+                write_used_manifest(table, data.prepared.cases, self.keyring, shareable=True)
+                settings.write_text(shareable_yaml(conf))
+                tracker.dataset(table, conf.data.name, data.dataset.digest, "training")
+                tracker.artifact(settings, "config")
+                tracker.artifact(self.run.plan, "config")
+            yield tracker
+
+    def review(self, package: ModelPackage, data: StudyData, plan: Plan, tracker: Tracker) -> None:
+        """Metrics with intervals on every held-out split, figures, worst cases, the report."""
+        state = self.state or TrainingState()
+        metrics = review_run(self.run, self.conf, package, data.dataset, data.prepared, data.remarks, state, self.keyring)
+        numbers = {f"{s}/{m}": v["value"] for s, found in metrics.items() if s != "training" for m, v in found.items()}
+        flat_numbers = {key: float(value) for key, value in numbers.items() if value is not None}
+        if self.conf.tracking.enabled:
+            tracker.metrics({f"final/{key}": value for key, value in flat_numbers.items()}, step=plan.steps * plan.members)
+            tracker.artifact(self.run.figures, "figures")
+            for name in ("metrics.json", "predictions.csv", "report.html"):
+                tracker.artifact(self.run.path / name)
+            tracking = self.conf.tracking
+            tracker.model(self.run.model, metrics=flat_numbers, register_as=tracking.register_as, alias=tracking.alias)
+
+    def say_what_next(self, tracker: Tracker) -> None:
+        """The exact commands."""
+        run = _shown(self.run.path)
+        log.info("\nreport     %s/report.html", run)
+        log.info("model      %s/model", run)
+        if link := tracker.link():
+            log.info("dashboard  python -m medcnn.ui     then %s", link)
+        log.info("predict    python -m medcnn.predict model=%s input=<folder of scans> output=results", run)
+        log.info("evaluate   python -m medcnn.evaluate model=%s data=custom data.root=<folder> output=evaluation", run)
+
+
+def _run_to_resume(conf: TrainConf, output: Path) -> RunFolder | None:
+    """The folder that resume names, with the same settings; None where there is nothing to go on with."""
+    if not conf.resume:
+        return None
+    if conf.resume != "auto":
+        run = RunFolder(Path(conf.resume).resolve())
+        if not run.config.is_file():
+            raise ConfigError([f"resume: {conf.resume} is no run folder of medcnn"])
+        if changed := differences(conf, run.config):
+            raise ConfigError([f"{line}; a run goes on with its own settings" for line in changed])
+        return run
+    found = unfinished_runs(output, conf.task.name)
+    for run in found:
+        if not differences(conf, run.config):
+            return run
+    if found:
+        changed = "; ".join(differences(conf, found[0].config)[:5])
+        log.info("no unfinished run has these settings (the newest: %s): a new one begins", changed)
+    else:
+        log.info("nothing to go on with: a new run begins")
+    return None
+
+
+def _worth_comparing(key: str, value: object) -> bool:
+    private = ("data.root", "data.manifest", "output", "privacy.", "cache.", "resume", "tracking.", "task.intended_use")
+    return not key.startswith(private) and value not in ("", [], {}, None)
+
+
+def _shown(path: Path) -> str:
+    """Relative where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _reporter(what: str) -> Callable[[int, int], None]:
+    """A line every ten seconds."""
+    said = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > 10:
+            said = time.monotonic()
+            log.info("%s: %d of %d", what, done, total)
+
+    return report
