@@ -1,0 +1,1 @@
+"""Metrics and statistics on arrays: numpy and scipy.special, no torch."""

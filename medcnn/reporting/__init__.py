@@ -1,0 +1,1 @@
+"""Figures, tables and the one-file HTML page: what people look at."""
