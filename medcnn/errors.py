@@ -17,6 +17,12 @@ class DataError(UserError):
     """The manifest, the labels or the scans cannot be used as they are."""
 
 
+class NothingToDoError(DataError):
+    """Nothing was found that could be worked on."""
+
+    exit_code = NOTHING_TO_DO_EXIT_CODE
+
+
 class LeakageError(DataError):
     """The same patient, or identical pixels, in two splits."""
 

@@ -5,12 +5,15 @@ python -m medcnn.ui [port=5000] [uri=sqlite:///mlflow.db]
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -55,33 +58,24 @@ def ui(store: Store, *, port: int = UI_PORT) -> int:
         server.wait()
 
 
-def server_command(store: Store, *, port: int) -> list[str]:
-    """Bound to this machine, and deaf to other names for it: a page elsewhere cannot reach it through the browser."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri]
-    command += ["--host", UI_HOST, "--port", str(port), "--workers", "1"]
-    command += [
-        "--allowed-hosts",
-        ",".join(f"{name}{end}" for name in ("localhost", UI_HOST) for end in ("", f":{port}")),
-    ]
-    if store.artifact_location:
-        command += ["--default-artifact-root", store.artifact_location]
-        command += ["--artifacts-destination", store.artifact_location]
-    return command
-
-
-def allowed_hosts(port: int) -> list[str]:
-    """MLflow compares the whole Host header, and browsers send the port with it."""
-    return [f"{name}{end}" for name in ("localhost", UI_HOST) for end in ("", f":{port}")]
-
-
 def server_environment() -> dict[str, str]:
-    return {**quiet_environment(dict(os.environ)), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    """No usage data, no jobs."""
+    environment = quiet_environment(dict(os.environ))
+    return {**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def start_server(store: Store, *, port: int) -> subprocess.Popen[bytes]:
-    """Safe path: Python does not look for modules in the working directory, which may hold anything."""
-    environment = {**server_environment(), "PYTHONSAFEPATH": "1"}
-    return subprocess.Popen(server_command(store, port=port), env=environment, stdin=subprocess.DEVNULL)
+    """In a process of its own, started where medcnn lies: Python looks for modules in the working directory first."""
+    import medcnn
+
+    source = Path(medcnn.__file__).resolve().parent.parent
+    order = json.dumps({"uri": store.uri, "artifact_location": store.artifact_location, "port": port})
+    return subprocess.Popen(
+        [sys.executable, "-m", "medcnn.tracking.pages", order],
+        cwd=source,
+        env=server_environment(),
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def links(store: Store, *, port: int) -> list[str]:
@@ -129,6 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the server would outlive us
     return ui(store, port=int(values["port"]))
 
 

@@ -27,6 +27,9 @@ SCHEMAS: dict[str, type] = {
 }
 USAGE_EXIT_CODE = 2
 
+# What is typed -> the setting's own name, where the word typed is a config group and Hydra would look for a file.
+SPELLED = {"evaluate": {"model": "package"}, "predict": {"model": "package"}}
+
 # What would run code, or read the environment, from a config. Hydra's own node is exempt, overrides of it are not.
 FORBIDDEN_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 _FORBIDDEN_VALUE = re.compile(r"\$\{\s*(oc\.|hydra:|now:|python_version)")
@@ -43,11 +46,11 @@ class CommandLine:
     shows_config: bool
 
     @classmethod
-    def of(cls, argv: Sequence[str]) -> CommandLine:
+    def of(cls, verb: str, argv: Sequence[str]) -> CommandLine:
         from hydra._internal.utils import get_args_parser
 
         words = ["+" + word if re.match(r"task=\w", word) else word for word in argv]
-        words = [_debug_task(word) for word in words]
+        words = [_spelled(verb, word) for word in words]
         try:
             arguments = get_args_parser().parse_args(words)
         except SystemExit as stop:  # argparse has said what is wrong
@@ -55,9 +58,9 @@ class CommandLine:
         return cls(words, list(arguments.overrides), bool(arguments.multirun), bool(arguments.cfg))
 
 
-def _debug_task(word: str) -> str:
-    """`-debug` and the like stay what they are; a bare `debug` is meant as the dry run."""
-    return "debug=dry_run" if word == "debug" else word
+def _spelled(verb: str, word: str) -> str:
+    key, equals, value = word.partition("=")
+    return f"{SPELLED.get(verb, {}).get(key, key)}{equals}{value}"
 
 
 def register_schemas() -> None:
@@ -116,12 +119,13 @@ def freeze(cfg: Any) -> Any:
 def _missing(key: str) -> str:
     hints = {
         "data.root": "data.root=<folder of the data>",
-        "model": "model=<model package or run folder>",
+        "package": "model=<model package or run folder>",
         "input": "input=<folder of scans>",
         "output": "output=<folder>",
         "task.name": "+task=<name>",
     }
-    return f"{key}: required, not set. Add {hints.get(key, key + '=<value>')}"
+    hint = hints.get(key, f"{key}=<value>")
+    return f"{hint.partition('=')[0]}: required, not set. Add {hint}"
 
 
 def _forbidden(node: Any, path: str = "") -> Iterator[str]:
@@ -250,7 +254,7 @@ def open_door(verb: str, run: Callable[[Any], int | None], *, usage: str, argv: 
         print(usage)  # noqa: T201  the answer itself
         sys.exit(0)
     try:
-        line = CommandLine.of(words)
+        line = CommandLine.of(verb, words)
         if verb == "train" and not any(word.startswith("+task=") for word in line.overrides):
             raise ConfigError(["no task is named. Add one of these:\n" + task_list()])
         checked(verb, line)

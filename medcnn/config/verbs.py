@@ -87,11 +87,13 @@ class TrainConf:
 class EvaluateConf:
     """python -m medcnn.evaluate."""
 
-    model: str = MISSING  # a model package, or a run folder
+    package: str = MISSING  # a model package, or a run folder; typed as model=, see compose.SPELLED
     data: DataConf = field(default_factory=DataConf)
     output: str = MISSING
     inference: InferenceConf = field(default_factory=InferenceConf)
     privacy: PrivacyConf = field(default_factory=PrivacyConf)
+    cache: CacheConf = field(default_factory=CacheConf)
+    modules: list[str] = field(default_factory=list)  # that a package of your own network may be imported from
     resamples: int = number(2000, at_least=100)
     seed: int = number(0, at_least=0)
 
@@ -100,7 +102,7 @@ class EvaluateConf:
 class PredictConf:
     """python -m medcnn.predict."""
 
-    model: str = MISSING  # a model package, or a run folder
+    package: str = MISSING  # a model package, or a run folder; typed as model=, see compose.SPELLED
     input: str = MISSING  # a folder of scans, or one scan
     output: str = MISSING
     inference: InferenceConf = field(default_factory=InferenceConf)
@@ -116,4 +118,6 @@ class PrepareConf:
     input: str = MISSING  # a folder with a folder per class
     output: str = MISSING  # the manifest to write
     splits: bool = True  # also write the split of each patient
+    overwrite: bool = False
+    privacy: PrivacyConf = field(default_factory=PrivacyConf)
     data: DataConf = field(default_factory=lambda: DataConf(name="prepared", root=""))
