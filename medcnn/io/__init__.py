@@ -1,0 +1,1 @@
+"""Reading scans: DICOM, NIfTI, pictures and array archives; no torch, no MONAI."""

@@ -1,0 +1,124 @@
+"""One image, whatever it is stored as: read_scan gives a Scan or raises ScanRejected, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from medcnn.io.content import Content, content_of
+from medcnn.io.dicom_decode import check_size, pixel_format
+from medcnn.io.dicom_header import check_is_image, integer, read_header, text
+from medcnn.io.dicom_image import PROJECTIONS, BurnedIn, image_of, read_image
+from medcnn.io.dicom_pixels import Voi
+from medcnn.io.dicom_series import SERIES_MODALITIES, files_of_series, header_of
+from medcnn.io.dicom_volume import MIN_SLICES, read_volume
+from medcnn.io.reference import Reference, resolve
+from medcnn.scan import Reason, Scan, ScanRejected
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def rejecting(read: Callable[P, R]) -> Callable[P, R]:
+    """Whatever a reader throws leaves as ScanRejected; a codec's panic too, which is no Exception."""
+
+    @wraps(read)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return read(*args, **kwargs)
+        except (ScanRejected, KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            raise _rejected(error) from None
+
+    return guarded
+
+
+def _rejected(error: BaseException) -> ScanRejected:
+    name = type(error).__name__
+    if isinstance(error, MemoryError):
+        return ScanRejected(Reason.MEMORY, "there is not enough memory for this scan", "Give the process more memory")
+    if isinstance(error, OSError):
+        return ScanRejected(
+            Reason.READ_ERROR, f"the file cannot be read ({name})", "Check the disk and that you may read the file"
+        )
+    if isinstance(error, Exception):
+        return ScanRejected(
+            Reason.INTERNAL, f"the reader failed ({name})", "Report this file's kind as a bug in medcnn"
+        )
+    return ScanRejected(Reason.DECODE_FAILED, f"a decoder broke off ({name})", "Export the file again, uncompressed")
+
+
+@rejecting
+def read_scan(
+    root: Path,
+    reference: str,
+    *,
+    voi: Voi = "none",
+    burned_in: BurnedIn = "refuse",
+    min_slices: int = MIN_SLICES,
+) -> Scan:
+    """Read one image reference below root.
+
+    voi         DICOM's window or look-up table for display: not applied, or asked for
+    burned_in   whether pictures with likely burned-in text (ultrasound, secondary capture) are admitted
+    min_slices  fewer make no volume
+    """
+    parsed = Reference.parse(reference)
+    path = resolve(root, parsed)
+    if path.is_dir():
+        return _read_folder(path, parsed, voi=voi, burned_in=burned_in, min_slices=min_slices)
+    match content_of(path):
+        case Content.DICOM:
+            return _read_dicom(path, parsed.frame, voi=voi, burned_in=burned_in, min_slices=min_slices)
+        case Content.NIFTI:
+            from medcnn.io.nifti import read_nifti
+
+            return read_nifti(path, volume=parsed.frame)
+        case Content.PICTURE:
+            from medcnn.io.picture import read_picture
+
+            return read_picture(path)
+        case Content.ARCHIVE:
+            from medcnn.io.archive import read_row
+
+            if parsed.row is None:
+                raise ScanRejected(
+                    Reason.READ_ERROR, "an archive holds many images", "Name one with #row=<part>/<number>"
+                )
+            return read_row(path, *parsed.row)
+
+
+def _read_dicom(path: Path, frame: int | None, *, voi: Voi, burned_in: BurnedIn, min_slices: int) -> Scan:
+    """One file: a picture, or a volume where its frames can be one."""
+    dataset = read_header(path)
+    check_is_image(dataset)
+    frames = integer(dataset, "NumberOfFrames", 1)
+    if frame is None and frames > 1 and text(dataset, "Modality").upper() in SERIES_MODALITIES:
+        check_size(dataset, pixel_format(dataset))
+        return read_volume([path], voi=voi, burned_in=burned_in, min_slices=min_slices)
+    return image_of(dataset, frame=frame, voi=voi, burned_in=burned_in)
+
+
+def _read_folder(path: Path, parsed: Reference, *, voi: Voi, burned_in: BurnedIn, min_slices: int) -> Scan:
+    files = _series_files(path, parsed)
+    if len(files) == 1 and header_of(files[0]).modality in PROJECTIONS:
+        return read_image(files[0], voi=voi, burned_in=burned_in)
+    return read_volume(files, voi=voi, burned_in=burned_in, min_slices=min_slices)
+
+
+def _series_files(folder: Path, parsed: Reference) -> list[Path]:
+    """A series named by its UID may be spread over subfolders; a folder named alone holds its files itself."""
+    below = folder.rglob("*") if parsed.series is not None else folder.iterdir()
+    files = [path for path in below if not path.name.startswith(".") and path.is_file() and path.name != "DICOMDIR"]
+    return files_of_series(files, parsed.series)
+
+
+@rejecting
+def source_files(root: Path, reference: str) -> list[Path]:
+    """The files whose bytes decide what a reference reads, sorted."""
+    parsed = Reference.parse(reference)
+    path = resolve(root, parsed)
+    return _series_files(path, parsed) if path.is_dir() else [path]

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from PIL import Image
+from pydicom.dataset import Dataset
+
+from medcnn.io.discover import Found, Skipped, discover
+from medcnn.io.read import read_scan
+from medcnn.scan import Reason, ScanRejected
+
+Write = Callable[..., Path]
+
+
+def names(root: Path) -> list[str]:
+    return [case.reference for case in discover(root) if isinstance(case, Found)]
+
+
+def test_every_kind_at_any_depth_in_a_fixed_order(
+    tmp_path: Path, write_series: Write, write_image: Write, write_nifti: Write, phantom: np.ndarray
+) -> None:
+    write_series(phantom, folder="deep/down/ct")
+    write_image(np.ones((2, 2), "u2"), "xray/b.dcm", PatientID="p1", BodyPartExamined="CHEST")
+    write_image(np.ones((2, 2), "u2"), "xray/a.dcm")
+    write_nifti(phantom, "brain.nii.gz")
+    Image.fromarray(np.ones((2, 2), np.uint8)).save(tmp_path / "photo.png")
+    (tmp_path / ".hidden").write_text("x")
+    found = list(discover(tmp_path))
+    assert names(tmp_path) == ["brain.nii.gz", "photo.png", "xray/a.dcm", "xray/b.dcm", "deep/down/ct"]
+    assert [one.reference for one in found if isinstance(one, Skipped)] == [".hidden"]
+    xray = next(one for one in found if one.reference == "xray/b.dcm")
+    assert isinstance(xray, Found)
+    assert (xray.modality, xray.body_part, xray.patient_id) == ("CR", "CHEST", "p1")
+    assert "p1" not in repr(xray)
+    for one in names(tmp_path):
+        assert read_scan(tmp_path, one).voxels.size > 0
+
+
+def test_two_series_in_one_folder_and_one_in_two(tmp_path: Path, write_series: Write, phantom: np.ndarray) -> None:
+    def second(number: int, data: Dataset) -> None:
+        data.SeriesInstanceUID, data.SOPInstanceUID = "1.2.9", f"1.2.9.{number}"
+
+    one = write_series(phantom)
+    other = write_series(phantom + 1, folder="other", change=second)
+    for path in other.iterdir():
+        shutil.move(path, one / f"second_{path.name}")
+    other.rmdir()
+    assert names(tmp_path) == ["series#series=1.2.3", "series#series=1.2.9"]
+    assert np.array_equal(read_scan(tmp_path, "series#series=1.2.9").voxels[0], phantom + 1)
+    for path in one.glob("second_*"):
+        path.unlink()
+    (tmp_path / "more").mkdir()
+    shutil.move(one / "003.dcm", tmp_path / "more" / "003.dcm")
+    assert names(tmp_path) == [".#series=1.2.3"]
+    assert np.array_equal(read_scan(tmp_path, ".#series=1.2.3").voxels[0], phantom)
+
+
+def test_loops_pipes_and_foreign_links_are_skipped(tmp_path: Path, write_image: Write) -> None:
+    write_image(np.ones((2, 2), "u2"), "a/one.dcm")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "a" / "dead").symlink_to("nowhere")
+    (tmp_path / "a" / "out").symlink_to("/etc/hostname")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    codes = {one.reference: one.rejection.code for one in discover(tmp_path) if isinstance(one, Skipped)}
+    assert codes == {f"a/{name}": Reason.NOT_REGULAR_FILE for name in ("loop", "dead", "out", "pipe")}
+    assert names(tmp_path) == ["a/one.dcm"]
+
+
+def test_a_file_as_root_is_one_case(write_image: Write) -> None:
+    path = write_image(np.ones((2, 2), "u2"))
+    write_image(np.ones((2, 2), "u2"), "two.dcm")
+    assert names(path) == ["one.dcm"]
+
+
+def test_only_headers_are_read(write_image: Write) -> None:
+    path = write_image(np.ones((200, 200), "u2"))
+    path.write_bytes(path.read_bytes()[:-50_000])  # without half of its pixels
+    assert names(path) == ["one.dcm"]
+
+
+def test_damaged_files_are_reported_and_the_rest_found(tmp_path: Path, write_image: Write) -> None:
+    write_image(np.ones((2, 2), "u2"))
+    rng = np.random.default_rng(0)
+    content = write_image(np.ones((2, 2), "u2"), "base.dcm").read_bytes()
+    for number in range(100):
+        damaged = bytearray(content)
+        damaged[rng.integers(132, len(content))] = rng.integers(256)
+        (tmp_path / f"damaged{number}.dcm").write_bytes(damaged)
+    outcomes = list(discover(tmp_path))
+    assert "one.dcm" in [one.reference for one in outcomes]
+    assert all(one.rejection.code is not Reason.INTERNAL for one in outcomes if isinstance(one, Skipped))
+
+
+def test_discovered_cases_end_as_a_scan_or_a_reason(series_folder: Path) -> None:
+    cases = names(series_folder)
+    assert cases == names(series_folder)
+    assert len(cases) > 5
+    scans, codes = 0, []
+    for case in cases:
+        try:
+            read_scan(series_folder, case)
+        except ScanRejected as error:
+            codes.append(error.rejection.code)
+        else:
+            scans += 1
+    assert scans >= 4
+    assert Reason.INTERNAL not in codes
+
+
+def test_identity_found_is_the_identity_read(tmp_path: Path, write_series: Write, phantom: np.ndarray) -> None:
+    write_series(phantom)
+    (case,) = (one for one in discover(tmp_path) if isinstance(one, Found))
+    assert case.identity == read_scan(tmp_path, case.reference).identity
+    uids = {str(pydicom.dcmread(path).SOPInstanceUID) for path in (tmp_path / "series").iterdir()}
+    assert set(case.identity) == uids
