@@ -1,6 +1,6 @@
 """Cache: how large the prepared scans of a run root are, and clearing them.
 
-    python -m medcnn.cache [output=runs] [clear=true]
+python -m medcnn.cache [output=runs] [clear=true]
 """
 
 from __future__ import annotations

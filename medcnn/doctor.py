@@ -1,6 +1,6 @@
 """Doctor: what this machine has for medcnn in one screen, and what is missing.
 
-    python -m medcnn.doctor
+python -m medcnn.doctor
 """
 
 from __future__ import annotations
@@ -55,14 +55,18 @@ def doctor() -> list[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
-    yield Finding("medcnn", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    yield Finding(
+        "medcnn", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
     found, missing = [], []
     for name in NEEDED:
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
-    yield Finding("packages", ", ".join(found), f"missing: {', '.join(missing)}. pip install medcnn again" if missing else "")
+    yield Finding(
+        "packages", ", ".join(found), f"missing: {', '.join(missing)}. pip install medcnn again" if missing else ""
+    )
 
 
 def _devices() -> Iterator[Finding]:
@@ -123,7 +127,7 @@ def main() -> None:
     """The command."""
     if sys.argv[1:]:
         asked = sys.argv[1] in ("-h", "--help")
-        print(USAGE, file=sys.stdout if asked else sys.stderr)  # noqa: T201
+        print(USAGE, file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)
     findings = doctor()
     width = max(len(finding.name) for finding in findings)

@@ -1,6 +1,6 @@
 """Evaluate: a trained model on labelled data, with intervals, figures and a table of cases.
 
-    python -m medcnn.evaluate model=<package or run> data=<set> data.root=<folder> data.split=test output=<folder>
+python -m medcnn.evaluate model=<package or run> data=<set> data.root=<folder> data.split=test output=<folder>
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ def evaluate(conf: EvaluateConf) -> ClassificationResult:
         output.mkdir(mode=0o700, parents=True, exist_ok=True)
         inference = conf.inference
         package = load_package(
-            Path(conf.package), accelerator=inference.accelerator, batch_cases=inference.batch_cases, modules=conf.modules
+            Path(conf.package),
+            accelerator=inference.accelerator,
+            batch_cases=inference.batch_cases,
+            modules=conf.modules,
         )
         dataset, prepared = _prepared(conf, package)
         measured = measure(
@@ -97,7 +100,9 @@ def _prepared(conf: EvaluateConf, package: ModelPackage) -> tuple[Dataset, Prepa
     labels = Labels(description.rule.kind, description.rule.class_names)
     cases = dataset.manifest.cases
     if all(not case.split for case in cases):
-        dataset = replace(dataset, manifest=dataset.manifest.with_cases([replace(c, split=conf.data.split) for c in cases]))
+        dataset = replace(
+            dataset, manifest=dataset.manifest.with_cases([replace(c, split=conf.data.split) for c in cases])
+        )
     if not dataset.manifest.of_split(conf.data.split):
         there = ", ".join(sorted({case.split for case in cases}))
         raise DataError(f"data.split: no case is in {conf.data.split!r} (there: {there})")

@@ -155,7 +155,9 @@ def read_description(folder: Path) -> Description:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PackageError(f"{DESCRIPTION} cannot be read ({type(error).__name__}). Copy the package again") from error
     if version > FORMAT_VERSION:
-        raise PackageError(f"this package has format {version}, this medcnn reads up to {FORMAT_VERSION}. Update medcnn")
+        raise PackageError(
+            f"this package has format {version}, this medcnn reads up to {FORMAT_VERSION}. Update medcnn"
+        )
     try:
         description = Description.from_json(found)
     except (KeyError, TypeError, ValueError) as error:

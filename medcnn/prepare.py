@@ -1,6 +1,6 @@
 """Prepare: a folder with a folder per class becomes a manifest that names classes and splits by patient.
 
-    python -m medcnn.prepare input=<folder> output=<folder>/manifest.csv
+python -m medcnn.prepare input=<folder> output=<folder>/manifest.csv
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def prepare(conf: PrepareConf) -> Path:
     Raises DataError where no class folder or no scan is found, ConfigError for paths that cannot be.
     """
     root, output = _checked_paths(conf)
-    from medcnn.data.manifest import Case, Manifest
+    from medcnn.data.manifest import Manifest
     from medcnn.data.privacy import Keyring, key_file
     from medcnn.data.split import with_splits
     from medcnn.errors import NothingToDoError
@@ -117,9 +117,15 @@ def _say(manifest: Manifest, output: Path, root: Path) -> None:
     log.info("manifest   %s", output)
     if output.is_relative_to(root):
         named = output.relative_to(root)
-        log.info("train      python -m medcnn.train +task=xray_cls data=custom data.root=%s data.manifest=%s", root, named)
+        log.info(
+            "train      python -m medcnn.train +task=xray_cls data=custom data.root=%s data.manifest=%s", root, named
+        )
     else:
-        log.info("train      put the manifest into %s, then: python -m medcnn.train +task=xray_cls data=custom data.root=%s", root, root)
+        log.info(
+            "train      put the manifest into %s, then: python -m medcnn.train +task=xray_cls data=custom data.root=%s",
+            root,
+            root,
+        )
 
 
 def _run(conf: PrepareConf) -> int:

@@ -58,10 +58,10 @@ def fit_rule(classifier: Classifier, prepared: Prepared, labels: Labels) -> tupl
     Returns the rule, which split it was fitted on, and remarks.
     """
     remarks: list[str] = []
-    calib = prepared.part(lambda case: case.split == "calib")
+    calib = prepared.of_split("calib")
     split = "calib"
     if not _enough(calib, labels):
-        calib, split = prepared.part(lambda case: case.split == "val"), "val"
+        calib, split = prepared.of_split("val"), "val"
         remarks.append(
             "thresholds and calibration were fitted on val, which also chose the model, since calib has too few cases "
             "of some class: their figures on val are flattering"

@@ -91,9 +91,13 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise NoSpaceError(f"the disk of {folder} is full. Free space, or set output=<folder on another disk>") from error
+            raise NoSpaceError(
+                f"the disk of {folder} is full. Free space, or set output=<folder on another disk>"
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UserError(f"{folder} cannot be written ({error.strerror}). Set output=<folder you may write to>") from error
+            raise UserError(
+                f"{folder} cannot be written ({error.strerror}). Set output=<folder you may write to>"
+            ) from error
         raise
 
 

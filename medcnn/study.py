@@ -69,10 +69,6 @@ class StudyData:
     prepared: Prepared
     remarks: list[str]
 
-    def split(self, name: str) -> Prepared:
-        """The prepared cases of one split."""
-        return self.prepared.part(lambda case: case.split == name)
-
 
 @dataclass(eq=False)
 class Study:
@@ -210,20 +206,22 @@ class Study:
         )  # fmt: skip
         free = shutil.disk_usage(self.run.path).free
         if free < 3 * plan.parameters * 4 * 4:
-            raise NoSpaceError(f"only {free / 1e6:.0f} MB are free where the run is kept. Free space, or set output=<folder>")
+            raise NoSpaceError(
+                f"only {free / 1e6:.0f} MB are free where the run is kept. Free space, or set output=<folder>"
+            )
 
     def _speed(self, data: StudyData, batches: Batches) -> Speed:
         """From a few steps of a network that is thrown away."""
-        count = len(data.split("val"))
+        count = len(data.prepared.of_split("val"))
         return measured_speed(self._task(data, self.conf.seed), batches, validation_cases=count, conf=self.conf.trainer)
 
     # Training
 
     def _targets(self, data: StudyData, split: str) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        return data.dataset.labels.targets(data.split(split).cases)
+        return data.dataset.labels.targets(data.prepared.of_split(split).cases)
 
     def _batches(self, data: StudyData) -> Batches:
-        train, conf = data.split("train"), self.conf.trainer
+        train, conf = data.prepared.of_split("train"), self.conf.trainer
         targets = data.dataset.labels.targets(train.cases)
         classes = np.nan_to_num(targets).argmax(axis=1).astype(np.int64)
         order = Order(len(train), min(conf.batch_cases, len(train)), self.conf.seed, conf.sampling, classes)
@@ -283,7 +281,7 @@ class Study:
         log.info("trained in %s%s", in_minutes(self.state.seconds), chosen)
 
     def _validation(self, data: StudyData) -> Validation:
-        val, labels, conf = data.split("val"), data.dataset.labels, self.conf
+        val, labels, conf = data.prepared.of_split("val"), data.dataset.labels, self.conf
         answers = truth(labels.targets(val.cases), labels.kind)
         rule, device = OutputRule(labels.kind, labels.class_names), choose_device(conf.trainer.accelerator)
 
@@ -343,7 +341,7 @@ class Study:
         return [self.conf.model.module] if isinstance(self.conf.model, CustomConf) else []
 
     def _expectation(self, data: StudyData) -> Expectation:
-        train = data.split("train")
+        train = data.prepared.of_split("train")
         some = train.images[list(range(min(len(train), 500)))]
         return Expectation.of(
             modality=[fact.modality for fact in train.facts],
@@ -384,11 +382,15 @@ class Study:
     def review(self, package: ModelPackage, data: StudyData, plan: Plan, tracker: Tracker) -> None:
         """Metrics with intervals on every held-out split, figures, worst cases, the report."""
         state = self.state or TrainingState()
-        metrics = review_run(self.run, self.conf, package, data.dataset, data.prepared, data.remarks, state, self.keyring)
+        metrics = review_run(
+            self.run, self.conf, package, data.dataset, data.prepared, data.remarks, state, self.keyring
+        )
         numbers = {f"{s}/{m}": v["value"] for s, found in metrics.items() if s != "training" for m, v in found.items()}
         flat_numbers = {key: float(value) for key, value in numbers.items() if value is not None}
         if self.conf.tracking.enabled:
-            tracker.metrics({f"final/{key}": value for key, value in flat_numbers.items()}, step=plan.steps * plan.members)
+            tracker.metrics(
+                {f"final/{key}": value for key, value in flat_numbers.items()}, step=plan.steps * plan.members
+            )
             tracker.artifact(self.run.figures, "figures")
             for name in ("metrics.json", "predictions.csv", "report.html"):
                 tracker.artifact(self.run.path / name)
@@ -422,8 +424,8 @@ def _run_to_resume(conf: TrainConf, output: Path) -> RunFolder | None:
         if not differences(conf, run.config):
             return run
     if found:
-        changed = "; ".join(differences(conf, found[0].config)[:5])
-        log.info("no unfinished run has these settings (the newest: %s): a new one begins", changed)
+        other = "; ".join(differences(conf, found[0].config)[:5])
+        log.info("no unfinished run has these settings (the newest: %s): a new one begins", other)
     else:
         log.info("nothing to go on with: a new run begins")
     return None

@@ -1,4 +1,4 @@
-"""What a training leaves to be read: metrics.json, predictions.csv, figures, report.html, and a table on the terminal."""
+"""What a training leaves to be read: metrics.json, predictions.csv, figures, report.html, a table on the terminal."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def review_run(
 def _measured(conf: TrainConf, package: ModelPackage, dataset: Dataset, prepared: Prepared) -> list[Measured]:
     found = []
     for split in _REVIEWED:
-        part = prepared.part(lambda case, split=split: case.split == split)
+        part = prepared.of_split(split)
         if len(part):
             resamples = 200 if conf.debug == "dry_run" else _RESAMPLES
             found.append(measure(package.classifier, part, dataset.labels, split, seed=conf.seed, resamples=resamples))
@@ -99,7 +99,7 @@ def _sections(
         shown = [{key: value for key, value in row.items() if key not in ("member", "step")} for row in rows]
         drawn = learning_figure(shown, best_epoch=best)
         sections.append(Section("Training", [save(drawn, run.figures, "learning_curves")]))
-    train = prepared.part(lambda case: case.split == "train")
+    train = prepared.of_split("train")
     sections.append(Section("What the network sees", _input_figures(run, conf, train)))
     return sections
 
@@ -143,7 +143,8 @@ def _model_card(conf: TrainConf, package: ModelPackage) -> ModelCard:
         "Decides at": ", ".join(f"{name} >= {value:.3f}" for name, value in rule.thresholds.items()) or "most probable",
         "Temperature": f"{rule.temperature:.3f}, fitted on {description.fitted_on}",
         "Input": f"{' x '.join(str(n) for n in description.preprocessing.size_px)} px",
-        "Expects": f"{', '.join(expects.modality) or 'any modality'}; {', '.join(expects.body_part) or 'any body part'}",
+        "Modality": ", ".join(expects.modality) or "any",
+        "Body part": ", ".join(expects.body_part) or "any",
         "Digest": package.digest,
     }
     limits = [

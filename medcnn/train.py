@@ -36,7 +36,8 @@ often set
   -m setting=a,b                     one run for each value
   hydra.searchpath=[file:///dir]     your own conf folder
 
-exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 28 no space, 130 and 143 interrupted (kept; resume=auto)
+exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 28 no space,
+130 and 143 interrupted (what was learnt is kept; resume=auto goes on)
 """
 
 

@@ -1,0 +1,1 @@
+"""Settings: dataclass schemas, composing, checking."""

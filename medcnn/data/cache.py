@@ -77,7 +77,13 @@ class Cache:
     def key(self, files: Sequence[Path], places: Sequence[str], steps: dict[str, Any]) -> str:
         """Of a scan: its files' content, the places in them (a frame, a row), the steps, the versions."""
         content = [self._digests.of(path) for path in files]
-        recipe = {"content": content, "places": list(places), "steps": steps, "versions": self._versions, "format": FORMAT}
+        recipe = {
+            "content": content,
+            "places": list(places),
+            "steps": steps,
+            "versions": self._versions,
+            "format": FORMAT,
+        }
         return sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
     def read(self, key: str) -> Entry | None:

@@ -40,9 +40,7 @@ class Labels:
         found = sorted({case.labels[""] for case in manifest.cases} - {""}, key=_natural)
         names = tuple(class_names) or tuple(found)
         if len(names) < 2:
-            raise DataError(
-                f"{len(names)} class in the labels: a classifier needs at least two. Found {list(names)}"
-            )
+            raise DataError(f"{len(names)} class in the labels: a classifier needs at least two. Found {list(names)}")
         return cls("binary" if len(names) == 2 else "multiclass", names)
 
     def targets(self, cases: Sequence[Case]) -> Targets:

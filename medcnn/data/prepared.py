@@ -52,6 +52,10 @@ class Prepared:
         kept = [index for index, case in enumerate(self.cases) if wanted(case)]
         return Prepared([self.cases[i] for i in kept], _Part(self.images, kept), [self.facts[i] for i in kept])
 
+    def of_split(self, split: str) -> Prepared:
+        """The cases of one split."""
+        return self.part(lambda case: case.split == split)
+
 
 class _InMemory:
     def __init__(self, images: list[Image]) -> None:

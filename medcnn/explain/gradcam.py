@@ -20,7 +20,7 @@ def target_layer(network: nn.Module) -> str:
     found = [name for name, module in names.items() if isinstance(module, _CONVOLUTIONS)]
     if not found:
         raise ValueError("Grad-CAM needs a network with convolutions; ask for explain=none")
-    return found[-1]
+    return str(found[-1])
 
 
 def grad_cam(network: nn.Module, image: npt.NDArray[np.float32], class_index: int) -> Heat:

@@ -1,0 +1,1 @@
+"""Networks: plain tensors in, plain tensors out."""

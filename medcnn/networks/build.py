@@ -60,5 +60,3 @@ def model_conf(settings: dict[str, Any]) -> ModelConf:
 def num_parameters(network: nn.Module) -> int:
     """Trainable numbers."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -45,7 +46,8 @@ class ResNet(nn.Module):
             bias_downsample=False,
         )
         if dropout:
-            self.body.fc = nn.Sequential(nn.Dropout(dropout), self.body.fc)
+            last: Any = self.body.fc
+            self.body.fc = nn.Sequential(nn.Dropout(dropout), last)  # type: ignore[assignment]  # MONAI says Linear
 
     @property
     def features(self) -> nn.Module:

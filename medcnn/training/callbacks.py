@@ -36,9 +36,7 @@ class Guarding(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, index: int) -> None:
         self.stepped = False
-        rate = learning_rate(
-            self.conf, self.state.step, steps=self.plan.steps, warmup_steps=self.plan.warmup_steps
-        )
+        rate = learning_rate(self.conf, self.state.step, steps=self.plan.steps, warmup_steps=self.plan.warmup_steps)
         set_learning_rate(trainer.optimizers[0], rate)
 
     def on_before_optimizer_step(
@@ -101,9 +99,7 @@ class Reporting(pl.Callback):
 class Validating(pl.Callback):
     """After each epoch: the metric on validation scans, the best weights so far, and whether to go on."""
 
-    def __init__(
-        self, job: Job, state: TrainingState, averaged: AveragedNetwork | None, guarding: Guarding
-    ) -> None:
+    def __init__(self, job: Job, state: TrainingState, averaged: AveragedNetwork | None, guarding: Guarding) -> None:
         self.job, self.state, self.averaged = job, state, averaged
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -27,7 +27,6 @@ from medcnn.training.averaging import AveragedNetwork
 from medcnn.training.callbacks import Guarding, Reporting, Saving, Validating
 from medcnn.training.checkpoints import Checkpoints
 from medcnn.training.interruption import Interruption
-from medcnn.training.optimisation import build_optimizer
 from medcnn.training.state import TrainingState
 
 log = logging.getLogger(__name__)

@@ -38,7 +38,9 @@ class TrainingProgress:
             self._move_bar(done, plan, loss)
         elif now - self._said > _LINE_EVERY_S:
             self._said = now
-            log.info("  step %d of %d, loss %.4f, %s left", done, plan.steps * plan.members, loss, self._left(done, plan))
+            log.info(
+                "  step %d of %d, loss %.4f, %s left", done, plan.steps * plan.members, loss, self._left(done, plan)
+            )
 
     def epoch(self, state: TrainingState, plan: Plan, row: dict[str, float]) -> None:
         self._said = time.monotonic()
@@ -48,7 +50,9 @@ class TrainingProgress:
         member = f"member {state.member + 1}/{plan.members} " if plan.members > 1 else ""
         best = "  best so far" if state.best_epoch == state.epoch - 1 else ""
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key.startswith(("train/", "val/")))
-        log.info("%sepoch %d/%d  %s  %s left%s", member, state.epoch, plan.epochs, numbers, self._left(step, plan), best)
+        log.info(
+            "%sepoch %d/%d  %s  %s left%s", member, state.epoch, plan.epochs, numbers, self._left(step, plan), best
+        )
 
     def close(self) -> None:
         """Take the bar away."""

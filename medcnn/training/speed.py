@@ -51,5 +51,5 @@ def _wait(device: torch.device) -> None:
 
 def _memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
-    return psutil.Process().memory_info().rss / 1e6
+        return float(torch.cuda.max_memory_allocated() / 1e6)
+    return float(psutil.Process().memory_info().rss / 1e6)

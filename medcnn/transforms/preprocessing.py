@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from medcnn.config.transforms import TransformsConf
 from medcnn.errors import DataError
+from medcnn.io.dicom_pixels import Voi
 from medcnn.scan import Scan
 
 Image = npt.NDArray[np.float32]
@@ -32,7 +33,7 @@ class Preprocessing:
     scale: str
     low_percentile: float
     high_percentile: float
-    voi: str
+    voi: Voi
     num_channels: int
     version: int = STEPS_VERSION
 
@@ -46,7 +47,7 @@ class Preprocessing:
             conf.intensity.scale,
             conf.intensity.low_percentile,
             conf.intensity.high_percentile,
-            voi,
+            cast(Voi, voi),
             num_channels,
         )
 

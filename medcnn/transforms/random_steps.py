@@ -27,8 +27,11 @@ Uniform = npt.NDArray[np.float64]
 class Step(Protocol):
     """One random step. `numbers` uniform numbers in [0, 1) decide everything but noise."""
 
-    probability: float
-    numbers: int
+    @property
+    def probability(self) -> float: ...
+
+    @property
+    def numbers(self) -> int: ...
 
     def apply(self, image: Tensor, uniform: Tensor) -> Tensor:
         """image (n, C, *size), uniform (n, numbers) -> (n, C, *size)."""

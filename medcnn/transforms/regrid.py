@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ def on_grid(
     Volumes are turned to RAS first. With spacing_mm they are resampled to it and cropped around their centre, else
     resized: with keep_aspect by one factor of mm for all directions, else each direction by its own.
     """
-    tensor = MetaTensor(torch.from_numpy(np.ascontiguousarray(image)))
+    tensor: Any = MetaTensor(torch.from_numpy(np.ascontiguousarray(image)))  # Any: MONAI annotates Tensor
     if scan.geometry is not None:
         tensor = MetaTensor(tensor.as_tensor(), affine=torch.from_numpy(scan.geometry.affine))
         tensor = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(tensor)
@@ -32,7 +33,8 @@ def on_grid(
         edges_mm = scan.spacing_mm or (1.0,) * (image.ndim - 1)
     if spacing_mm:
         if scan.geometry is None:
-            tensor = _resized(tensor, [round(n * e / s) for n, e, s in zip(tensor.shape[1:], edges_mm, spacing_mm)])
+            sides = zip(tensor.shape[1:], edges_mm, spacing_mm, strict=True)
+            tensor = _resized(tensor, [round(side * edge / wanted) for side, edge, wanted in sides])
         else:
             tensor = Spacing(pixdim=tuple(spacing_mm), mode="bilinear", padding_mode="border")(tensor)
         tensor = CenterSpatialCrop(tuple(size_px))(tensor)
@@ -50,11 +52,11 @@ def fitted(shape_px: Sequence[int], edges_mm: Sequence[float], size_px: Sequence
     return [max(1, min(size, round(side * factor))) for size, side in zip(size_px, sides_mm, strict=True)]
 
 
-def _resized(tensor: MetaTensor, shape_px: Sequence[int]) -> MetaTensor:
+def _resized(tensor: Any, shape_px: Sequence[int]) -> Any:
     """Area averaging where it shrinks, so that no detail turns into noise; linear where it grows."""
     if tuple(tensor.shape[1:]) == tuple(shape_px):
         return tensor
     shrinks = all(new <= old for new, old in zip(shape_px, tensor.shape[1:], strict=True))
     linear = "bilinear" if len(shape_px) == 2 else "trilinear"
-    resized: MetaTensor = Resize(tuple(shape_px), mode="area" if shrinks else linear)(tensor)
+    resized = Resize(tuple(shape_px), mode="area" if shrinks else linear)(tensor)
     return resized
