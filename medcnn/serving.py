@@ -58,6 +58,7 @@ class ScanModel(PythonModel):
         return pd.DataFrame(rows, columns=[*FIRST_COLUMNS, *classes, "reason"])
 
     def _row(self, row: dict[Hashable, Any]) -> dict[str, object]:
+        from medcnn.errors import DataError
         from medcnn.io.read import read_scan
         from medcnn.scan import ScanRejected
 
@@ -65,8 +66,8 @@ class ScanModel(PythonModel):
             with _located(row) as (root, reference, name):
                 scan = read_scan(root, reference)
             answer = self.package.predict_scan(scan)
-        except ScanRejected as rejected:
-            return {"case_id": "", "decision": "", "confidence": None, "reason": str(rejected.rejection)}
+        except (ScanRejected, DataError) as error:  # unreadable, or nothing this model takes
+            return {"case_id": "", "decision": "", "confidence": None, "reason": str(error)}
         return {
             "case_id": self.names.case_id(scan.identity, name),
             "decision": answer.decision,
