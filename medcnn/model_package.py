@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from medcnn import __version__
+from medcnn.config.errors import ConfigError
+from medcnn.data.cache import Facts
+from medcnn.data.prepared import prepared_entry
 from medcnn.errors import PackageError
 from medcnn.inference.classifier import Classifier, OutputRule, choose_device
 from medcnn.inference.expectation import Expectation
@@ -21,8 +25,11 @@ from medcnn.networks.build import build_network, model_conf
 from medcnn.scan import Scan
 from medcnn.transforms.preprocessing import STEPS_VERSION, Preprocessing
 
+Image = npt.NDArray[np.float32]
+
 FORMAT_VERSION = 1
 DESCRIPTION = "model.json"
+NOT_A_NUMBER = "NOT_A_NUMBER: the network's answer is not a finite number"
 
 
 @dataclass(frozen=True)
@@ -103,24 +110,50 @@ class ModelPackage:
 
     def predict_scan(self, scan: Scan) -> Prediction:
         """One scan, by itself. Raises DataError where it is a picture and the model takes volumes, or the like."""
-        image = self.description.preprocessing.apply(scan)
-        low, high = (float(value) for value in np.percentile(scan.voxels, [1, 99]))
-        return self.predict_image(image, modality=scan.modality, body_part=scan.body_part, low=low, high=high)
+        entry = prepared_entry(scan, self.description.preprocessing)
+        return self.predict_images(entry.image[None], [entry.facts])[0]
 
-    def predict_image(
-        self, image: np.ndarray[Any, Any], *, modality: str, body_part: str, low: float, high: float
-    ) -> Prediction:
+    def predict_image(self, image: Image, *, modality: str, body_part: str, low: float, high: float) -> Prediction:
         """One prepared scan (C, *size) and what its file says of itself."""
-        rule, expects = self.classifier.rule, self.description.expects
-        probability = rule.probability(self.classifier.logits(image[None]))
-        misfits = list(expects.misfits(modality, body_part))
-        odd = list(expects.oddities(low, high, image))
+        facts = Facts(pixels="", constant=False, low=low, high=high, modality=modality, body_part=body_part)
+        return self.predict_images(image[None], [facts])[0]
+
+    def predict_images(self, images: Image, facts: Sequence[Facts]) -> list[Prediction]:
+        """Prepared scans (n, C, *size) and what their files say of themselves; no answer depends on its neighbours.
+
+        An answer that is not a number has neither decision nor confidence, and says so.
+        """
+        rule = self.classifier.rule
+        probability = rule.probability(self.classifier.logits(images))
+        sound = np.asarray(np.isfinite(probability).all(axis=1))
+        readable = np.where(sound[:, None], probability, 0.0)
+        answers = zip(probability, rule.decisions(readable), rule.confidence(readable), sound, strict=True)
+        return [
+            self._prediction(answer, decision, confidence, image, known, is_number=bool(fine))
+            for (answer, decision, confidence, fine), image, known in zip(answers, images, facts, strict=True)
+        ]
+
+    def _prediction(
+        self,
+        probability: npt.NDArray[np.float64],
+        decision: str,
+        confidence: float,
+        image: Image,
+        facts: Facts,
+        *,
+        is_number: bool,
+    ) -> Prediction:
+        """The answer as it is given out: withheld where the scan is of another kind than the model knows."""
+        names, expects = self.classifier.rule.class_names, self.description.expects
+        reasons = list(expects.misfits(facts.modality, facts.body_part))
+        if not is_number:
+            reasons.append(NOT_A_NUMBER)
         return Prediction(
-            dict(zip(rule.class_names, (float(p) for p in probability[0]), strict=True)),
-            "" if misfits else rule.decisions(probability)[0],
-            0.0 if misfits else rule.confidence(probability)[0],
-            (*misfits, *odd),
-            "; ".join(misfits),
+            dict(zip(names, (float(p) for p in probability), strict=True)),
+            "" if reasons else decision,
+            0.0 if reasons else confidence,
+            (*reasons, *expects.oddities(facts.low, facts.high, image)),
+            "; ".join(reasons),
         )
 
 
@@ -192,6 +225,7 @@ def package_digest(folder: Path) -> str:
 
 
 def _network(folder: Path, name: str, digest: str, description: Description, modules: Collection[str]) -> nn.Module:
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     path = folder / Path(name).name  # a package names files beside itself, never elsewhere
@@ -202,9 +236,15 @@ def _network(folder: Path, name: str, digest: str, description: Description, mod
     if sha256(content).hexdigest() != digest:
         raise PackageError(f"{path.name} is damaged: its SHA-256 is not the one in {DESCRIPTION}. Copy it again")
     settings = dict(description.network)
-    shape = {key: settings.pop(key) for key in ("in_channels", "size_px", "num_outputs")}
-    network = build_network(model_conf(settings), **shape, modules=modules)
-    network.load_state_dict(load(content))
+    try:
+        shape = {key: settings.pop(key) for key in ("in_channels", "size_px", "num_outputs")}
+        network = build_network(model_conf(settings), **shape, modules=modules)
+        network.load_state_dict(load(content))
+    except ConfigError:  # a network of the user's own that this command did not name, or one of a newer medcnn
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        what = str(error).partition("\n")[0]
+        raise PackageError(f"{name} and the network in {DESCRIPTION} do not fit: {what}. Copy it again") from error
     return network.eval()
 
 
@@ -212,5 +252,5 @@ def _ready(network: nn.Module, spatial_dims: int) -> nn.Module:
     import torch
 
     memory = torch.channels_last_3d if spatial_dims == 3 else torch.channels_last
-    network.to(memory_format=memory)  # type: ignore[call-overload]  # torch's stubs do not know this form
+    network.to(memory_format=memory)
     return network

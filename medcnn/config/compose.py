@@ -5,16 +5,20 @@ This is the only file that talks to Hydra. Nothing here imports torch, monai or 
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from medcnn.config.errors import ConfigError
 from medcnn.config.fields import all_problems, nearest
 from medcnn.config.folders import conf_folder
+from medcnn.config.foreign import FORBIDDEN_KEYS, FORBIDDEN_VALUE, folder_problems
 from medcnn.config.model import CustomConf, PlainCNNConf, ResNetConf
 from medcnn.config.verbs import EvaluateConf, PredictConf, PrepareConf, TrainConf
 from medcnn.errors import UserError
@@ -30,10 +34,9 @@ USAGE_EXIT_CODE = 2
 # What is typed -> the setting's own name, where the word typed is a config group and Hydra would look for a file.
 SPELLED = {"evaluate": {"model": "package"}, "predict": {"model": "package"}}
 
-# What would run code, or read the environment, from a config. Hydra's own node is exempt, overrides of it are not.
-FORBIDDEN_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
-_FORBIDDEN_VALUE = re.compile(r"\$\{\s*(oc\.|hydra:|now:|python_version)")
+# Hydra's own node is exempt from what configs may not hold, overrides of it are not.
 _HYDRA_OVERRIDES = ("hydra.searchpath", "hydra/launcher", "hydra.launcher.", "hydra.sweep.", "hydra.job.num")
+_MOST_SWEPT = 64  # values of a sweep that are checked before the first job; each job is checked again by itself
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,32 @@ class CommandLine:
 
         words = ["+" + word if re.match(r"task=\w", word) else word for word in argv]
         words = [_spelled(verb, word) for word in words]
+        said = io.StringIO()
         try:
-            arguments = get_args_parser().parse_args(words)
-        except SystemExit as stop:  # argparse has said what is wrong
-            raise ConfigError([f"{' '.join(words)}: settings are written name=value"]) from stop
-        return cls(words, list(arguments.overrides), bool(arguments.multirun), bool(arguments.cfg))
+            with redirect_stderr(said):
+                arguments = get_args_parser().parse_intermixed_args(words)  # `-m` may stand anywhere
+        except SystemExit as stop:
+            why = said.getvalue().strip().rpartition("error: ")[2] or "cannot be read"
+            raise ConfigError([f"{why}; settings are written name=value"]) from stop
+        for option in ("config_path", "config_name", "config_dir", "experimental_rerun"):  # the last runs a pickle
+            if getattr(arguments, option) is not None:
+                name = option.replace("_", "-")
+                raise ConfigError([f"--{name}: not here; your own configs come in by hydra.searchpath=[file:///dir]"])
+        overrides = list(arguments.overrides)
+        options = _without(words, overrides)
+        return cls([*options, *overrides], overrides, bool(arguments.multirun), bool(arguments.cfg))
+
+
+def _without(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """The options alone, in their order: Hydra's own parser wants them apart from the settings."""
+    left = list(overrides)
+    options = []
+    for word in words:
+        if word in left:
+            left.remove(word)
+        else:
+            options.append(word)
+    return options
 
 
 def _spelled(verb: str, word: str) -> str:
@@ -106,12 +130,12 @@ def freeze(cfg: Any) -> Any:
     """Plain dataclasses; or one ConfigError with every problem."""
     from omegaconf import OmegaConf
 
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise ConfigError([_missing(key) for key in missing])
     if forbidden := list(_forbidden(OmegaConf.to_container(cfg, resolve=False))):
         raise ConfigError(forbidden)
-    conf = OmegaConf.to_object(cfg)
-    if problems := list(all_problems(conf)):
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    conf = OmegaConf.to_object(_without_missing(cfg) if missing else cfg)
+    found = [line for line in all_problems(conf) if line.partition(":")[0] not in missing]
+    if problems := [*map(_missing, missing), *found]:
         raise ConfigError(problems)
     return conf
 
@@ -137,23 +161,55 @@ def _forbidden(node: Any, path: str = "") -> Iterator[str]:
     elif isinstance(node, list):
         for index, value in enumerate(node):
             yield from _forbidden(value, f"{path}{index}.")
-    elif isinstance(node, str) and _FORBIDDEN_VALUE.search(node):
+    elif isinstance(node, str) and FORBIDDEN_VALUE.search(node):
         yield f"{path.rstrip('.')}: CONFIG_FORBIDDEN, a config reads no environment and calls nothing. Write the value"
 
 
 def checked(verb: str, line: CommandLine) -> Any:
     """The verb's config as dataclasses; or one ConfigError with every problem of the command line."""
-    single = [_first_of_sweep(word) for word in line.overrides]
-    if refused := list(_refused(single)):
+    if refused := [*_refused(line.overrides), *_foreign(line.overrides)]:
         raise ConfigError(refused)
+    swept = {word: values for word in line.overrides if (values := _sweep(word))}
+    if swept and not line.multirun:
+        raise ConfigError([f"{word}: several values, so add -m for one run each, or write [a,b]" for word in swept])
+    first = [swept.get(word, [word])[0] for word in line.overrides]
+    conf = _checked_one(verb, first)
+    problems: list[str] = []
+    for word, values in swept.items():
+        place = line.overrides.index(word)
+        for value in values[1:_MOST_SWEPT]:
+            try:
+                _checked_one(verb, [*first[:place], value, *first[place + 1 :]])
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return conf
+
+
+def _checked_one(verb: str, overrides: Sequence[str]) -> Any:
+    """The config of one run."""
     try:
-        return freeze(composed(verb, single))
+        return freeze(composed(verb, overrides))
     except ConfigError:
         raise
     except Exception as whole:
-        if problems := list(_each_alone(verb, single)):
-            raise ConfigError(problems) from whole
-        raise ConfigError([_in_words(whole, "")]) from whole
+        problems = list(dict.fromkeys(_each_alone(verb, overrides))) or [_in_words(whole, "")]
+        raise ConfigError(problems) from whole
+
+
+def _foreign(overrides: Sequence[str]) -> Iterator[str]:
+    """What the user's own conf folders may not hold, before Hydra reads them."""
+    for word in overrides:
+        key, _, value = word.lstrip("+~").partition("=")
+        if key != "hydra.searchpath":
+            continue
+        for entry in filter(None, re.split(r"[\[\],'\"\s]+", value)):
+            scheme, mark, path = entry.rpartition("://")
+            if mark and scheme != "file":
+                yield f"hydra.searchpath: {entry} is not a folder. Write hydra.searchpath=[file:///your/conf]"
+            else:
+                yield from folder_problems(Path(path))
 
 
 def _refused(overrides: Sequence[str]) -> Iterator[str]:
@@ -161,23 +217,21 @@ def _refused(overrides: Sequence[str]) -> Iterator[str]:
         key, _, value = word.lstrip("+~").partition("=")
         if key.startswith(("hydra.", "hydra/")) and not key.startswith(_HYDRA_OVERRIDES):
             yield f"{key}: medcnn owns this. hydra.searchpath, hydra/launcher and hydra.sweep.* can be set"
-        if any(forbidden in key.split(".") for forbidden in FORBIDDEN_KEYS) or _FORBIDDEN_VALUE.search(value):
+        if any(forbidden in word for forbidden in FORBIDDEN_KEYS) or FORBIDDEN_VALUE.search(value):
             yield f"{key}: CONFIG_FORBIDDEN, a config names no code and reads no environment. Take it out"
-        if value.startswith("$") and not value.startswith("${"):
-            yield f"{key}: CONFIG_FORBIDDEN, `$` expressions are not run. Write the value"
 
 
-def _first_of_sweep(word: str) -> str:
-    """The first of several values: `-m trainer.learning_rate=1e-3,1e-4` is checked with 1e-3."""
+def _sweep(word: str) -> list[str]:
+    """`a.b=1e-3,1e-4` as ["a.b=1e-3", "a.b=1e-4"]; [] for what is one value."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     try:
         override = OverridesParser.create().parse_override(word)
     except Exception:
-        return word  # said properly when it is composed alone
+        return []  # said properly when it is composed alone
     if not override.is_sweep_override():
-        return word
-    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+        return []
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _each_alone(verb: str, overrides: Sequence[str]) -> Iterator[str]:
@@ -225,15 +279,17 @@ def _in_words(error: Exception, word: str, known: Sequence[str] = ()) -> str:
     cause = error.__cause__ or error
     first = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     key, _, value = word.lstrip("+~").partition("=")
-    group = conf_folder() / key
-    if word and group.is_dir():
+    found = "raised while composing" in str(error)  # a file of that name is there, and wrong
+    if word and (conf_folder() / key).is_dir() and not found:
         close = nearest(value, choices(key))
         return f"{word}: conf/{key} has no {value!r}, it has {', '.join(choices(key))}.{close}"
     if "Could not override" in str(error) or "not in" in first or "Error merging override" in str(error):
         if known and key not in known:
             return f"{word}: there is no setting {key!r}.{_nearest_key(key, list(known))}"
         return f"{word}: {first}"
-    if "mismatched input" in str(error) or "no viable alternative" in str(error) or "token recognition" in str(error):
+    if word and "=" not in word:
+        return f"{word}: settings are written name=value"
+    if "Error parsing override" in str(error):
         return f"{word}: this is not name=value; put quotes around a value with spaces or special characters"
     return f"{word}: {first}" if word else first
 
@@ -241,7 +297,9 @@ def _in_words(error: Exception, word: str, known: Sequence[str] = ()) -> str:
 def _nearest_key(key: str, known: list[str]) -> str:
     """The nearest full name; the last part alone counts too, since people leave the front out."""
     by_tail = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    return f" Did you mean {by_tail[0]}?" if by_tail else nearest(key, known)
+    groups = [name.partition(".")[0] for name in known]
+    by_tail = get_close_matches(key, by_tail, n=1, cutoff=0.0)
+    return f" Did you mean {by_tail[0]}?" if by_tail else nearest(key, [*known, *dict.fromkeys(groups)])
 
 
 def open_door(verb: str, run: Callable[[Any], int | None], *, usage: str, argv: Sequence[str] | None = None) -> None:

@@ -45,3 +45,9 @@ class DataConf:
     max_rejected: float = number(0.05, at_least=0, at_most=1)  # share of unreadable scans that may be left out
     workers: int = number(0, at_least=0)  # loading processes; data that fits into memory needs none
     memory_gb: float = number(4.0, above=0)  # prepared data up to this size stay in memory
+
+    def problems(self) -> Iterator[str]:
+        if len(set(self.class_names)) < len(self.class_names):
+            yield f"class_names: a name stands there twice, got {self.class_names}"
+        if len(self.class_names) == 1:
+            yield f"class_names: a classifier needs at least two classes, got {self.class_names}"

@@ -23,7 +23,7 @@ class PlainCNNConf(ModelConf):
 
     name: str = "plain_cnn"
     dropout: float = number(0.3, at_least=0, below=1)
-    widths: list[int] = numbers([32, 64, 128], at_least=1)  # channels, one entry per stage
+    widths: list[int] = numbers([], at_least=1)  # channels, one entry per stage; [] lets the size decide
     convolutions: int = number(2, at_least=1)  # per stage
     kernel_px: int = number(3, at_least=1)
     activation: str = choice("relu", "relu", "leaky_relu", "elu", "gelu", "silu", "tanh")
@@ -34,8 +34,6 @@ class PlainCNNConf(ModelConf):
     hidden: list[int] = numbers([128], at_least=1)  # fully connected layers before the last
 
     def problems(self) -> Iterator[str]:
-        if not self.widths:
-            yield "widths: needs at least one stage, for example [32, 64, 128]"
         if self.kernel_px % 2 == 0:
             yield f"kernel_px: must be odd, got {self.kernel_px}"
 

@@ -118,3 +118,6 @@ class TransformsConf:
             yield f"size_px: two numbers for pictures or three for volumes, got {self.size_px}"
         if self.spacing_mm and len(self.spacing_mm) != len(self.size_px):
             yield f"spacing_mm: needs {len(self.size_px)} numbers as size_px has, got {self.spacing_mm}"
+        dims, axes = len(self.size_px), self.random.mirror.axes
+        if not all(-dims <= axis < dims for axis in axes) or len({axis % dims for axis in axes}) < len(axes):
+            yield f"random.mirror.axes: different ones from {-dims} to {dims - 1}, as size_px has {dims}, got {axes}"

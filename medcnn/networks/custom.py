@@ -37,15 +37,20 @@ def custom_network(
         bound = signature.bind(**{**known, **arguments})
     except TypeError as error:
         raise ConfigError([f"model.arguments: {class_name}{signature} refuses them: {error}"]) from error
-    network = found(*bound.args, **bound.kwargs)
+    network: nn.Module = found(*bound.args, **bound.kwargs)
     _check_shape(network, given["in_channels"], given["size_px"], given["num_outputs"])
     return network
 
 
 def _check_shape(network: nn.Module, in_channels: int, size_px: Sequence[int], num_outputs: int) -> None:
     training = network.training
-    with torch.no_grad():
-        shape = tuple(network.eval()(torch.zeros(2, in_channels, *size_px)).shape)
+    try:
+        with torch.no_grad():
+            answer = network.eval()(torch.zeros(2, in_channels, *size_px))
+    except (RuntimeError, ValueError, TypeError) as error:
+        text = str(error).partition("\n")[0]
+        raise ConfigError([f"model: your network fails on two scans of {(in_channels, *size_px)}: {text}"]) from error
     network.train(training)
+    shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
     if shape != (2, num_outputs):
         raise ConfigError([f"model: for two scans your network answers {shape}, expected (2, {num_outputs})"])

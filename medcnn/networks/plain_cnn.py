@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor, log2
+from math import ceil, floor, log2
+from typing import Any
 
 from torch import Tensor, nn
 
-_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-_NORM = {
+_ByDims = dict[int, Any]  # a layer for pictures (2) and one for volumes (3)
+
+_CONV: _ByDims = {2: nn.Conv2d, 3: nn.Conv3d}
+_NORM: dict[str, _ByDims] = {
     "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
     "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
 }
-_POOL = {"max": {2: nn.MaxPool2d, 3: nn.MaxPool3d}, "average": {2: nn.AvgPool2d, 3: nn.AvgPool3d}}
-_WHOLE = {
+_POOL: dict[str, _ByDims] = {"max": {2: nn.MaxPool2d, 3: nn.MaxPool3d}, "average": {2: nn.AvgPool2d, 3: nn.AvgPool3d}}
+_WHOLE: dict[str, _ByDims] = {
     "max": {2: nn.AdaptiveMaxPool2d, 3: nn.AdaptiveMaxPool3d},
     "average": {2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d},
 }
@@ -33,8 +36,21 @@ def stem_stride(size_px: Sequence[int]) -> int:
     return int(max(1, 2 ** floor(log2(max(1, min(size_px)) / _STEM_TARGET_PX))))
 
 
+def stage_widths(size_px: Sequence[int]) -> list[int]:
+    """Channels per stage: as many halvings as leave 4 to 6 pixels (28 px: 3, 96 px: 4), each twice as wide.
+
+    Small inputs start with 32 channels, larger ones with 16, which costs about the same.
+    """
+    side = min(size_px) / stem_stride(size_px)
+    stages = max(1, ceil(log2(side / 6))) if side > 6 else 1
+    first = 32 if side < 64 else 16
+    return [min(256, first * 2**stage) for stage in range(stages)]
+
+
 class PlainCNN(nn.Module):
     """Stages of convolutions and pooling, flattened into fully connected layers with dropout.
+
+    widths  one entry per stage; empty: see stage_widths
 
     image (B, in_channels, *any size from 8) -> logits (B, num_outputs). The size only chooses the stem: any other
     size can be asked later, since the map is averaged to a fixed grid before it is flattened.
@@ -59,6 +75,7 @@ class PlainCNN(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        widths = widths or stage_widths(size_px)
         block = _Block(spatial_dims, kernel_px, activation, norm)
         layers: list[nn.Module] = []
         channels = in_channels

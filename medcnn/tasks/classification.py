@@ -82,5 +82,5 @@ def channels_last(image: Tensor) -> Tensor:
 
 def network_channels_last(network: nn.Module, spatial_dims: int) -> nn.Module:
     """The network's kernels in the same format."""
-    network.to(memory_format=torch.channels_last_3d if spatial_dims == 3 else torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know this form
+    network.to(memory_format=torch.channels_last_3d if spatial_dims == 3 else torch.channels_last)
     return network

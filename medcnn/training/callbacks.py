@@ -204,7 +204,7 @@ class Saving(pl.Callback):
         if trainer.is_global_zero:
             state = {
                 "state": self.state.as_dict(),
-                "network": module.network.state_dict(),  # type: ignore[union-attr,operator]  # a module, always
+                "network": module.network.state_dict(),  # type: ignore[union-attr]  # a module, always
                 "averaged": self.averaged.network.state_dict() if self.averaged else {},
                 "optimizer": trainer.optimizers[0].state_dict(),
                 "scaler": trainer.precision_plugin.state_dict(),

@@ -67,8 +67,8 @@ class TrainingProgress:
 
     def _move_bar(self, done: int, plan: Plan, loss: float) -> None:
         if self._bar is None:
-            columns = (TextColumn("training"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"),
-                       TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("loss {task.fields[loss]:.4f}"))  # fmt: skip
+            steps = TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]:.4f}")
+            columns = (TextColumn("training"), BarColumn(), steps, TimeElapsedColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=Console(file=sys.stdout), transient=True, refresh_per_second=4)
             self._task = self._bar.add_task("training", total=plan.steps * plan.members, loss=loss)
             self._bar.start()
