@@ -277,7 +277,8 @@ def _known_keys(node: Any, path: str = "") -> list[str]:
 def _in_words(error: Exception, word: str, known: Sequence[str] = ()) -> str:
     """One line that says what to type instead."""
     cause = error.__cause__ or error
-    first = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    lines = [line for line in str(cause).splitlines() if "raised while composing" not in line]
+    first = lines[0] if lines else type(cause).__name__
     key, _, value = word.lstrip("+~").partition("=")
     found = "raised while composing" in str(error)  # a file of that name is there, and wrong
     if word and (conf_folder() / key).is_dir() and not found:

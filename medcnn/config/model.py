@@ -29,9 +29,9 @@ class PlainCNNConf(ModelConf):
     activation: str = choice("relu", "relu", "leaky_relu", "elu", "gelu", "silu", "tanh")
     norm: str = choice("batch", "batch", "group", "instance", "none")
     pooling: str = choice("max", "max", "average", "stride")
-    head: str = choice("flatten", "flatten", "average", "max")  # how a feature map becomes a vector
+    head: str = choice("average", "flatten", "average", "max")  # how a feature map becomes a vector
     head_grid: int = number(4, at_least=1)  # flatten: the map is averaged to this many cells per side first
-    hidden: list[int] = numbers([128], at_least=1)  # fully connected layers before the last
+    hidden: list[int] = numbers([], at_least=1)  # fully connected layers before the last
 
     def problems(self) -> Iterator[str]:
         if self.kernel_px % 2 == 0:

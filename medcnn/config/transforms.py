@@ -53,7 +53,7 @@ class ContrastConf:
     """v -> mean + factor (v - mean) + shift."""
 
     probability: float = number(0.0, at_least=0, at_most=1)
-    factor: float = number(0.2, at_least=0, below=1)  # from 1 - x to 1 + x
+    factor: float = number(0.2, at_least=0)  # 0.2: from 1/1.2 to 1.2
     shift: float = number(0.2, at_least=0)
 
 
@@ -71,6 +71,32 @@ class LowResolutionConf:
 
     probability: float = number(0.0, at_least=0, at_most=1)
     zoom: float = number(0.5, above=0, at_most=1)  # from x to 1
+
+
+@dataclass
+class SharpnessConf:
+    """v -> v + amount (v - blurred v): detectors and exports sharpen and soften."""
+
+    probability: float = number(0.0, at_least=0, at_most=1)
+    soften: float = number(1.0, at_least=0, at_most=1)  # amount from -soften; -1 is the blurred scan itself
+    sharpen: float = number(1.5, at_least=0)  # to sharpen
+    sigma_px: float = number(0.8, above=0)
+
+
+@dataclass
+class WarpConf:
+    """A smooth, monotone change of the grey curve within the scan's own range: another vendor's processing."""
+
+    probability: float = number(0.0, at_least=0, at_most=1)
+    amplitude: float = number(0.08, at_least=0, at_most=0.15)  # share of the range; from 1 / 2 pi on the curve would turn back
+
+
+@dataclass
+class BiasFieldConf:
+    """A smooth field that multiplies: coil sensitivity in MRI, uneven exposure in X-rays."""
+
+    probability: float = number(0.0, at_least=0, at_most=1)
+    strength: float = number(0.1, at_least=0)  # standard deviation of the field
 
 
 @dataclass
@@ -95,12 +121,16 @@ class RandomConf:
 
     mirror: MirrorConf = field(default_factory=MirrorConf)
     affine: AffineConf = field(default_factory=AffineConf)
-    blur: BlurConf = field(default_factory=BlurConf)
     low_resolution: LowResolutionConf = field(default_factory=LowResolutionConf)
+    blur: BlurConf = field(default_factory=BlurConf)
+    sharpness: SharpnessConf = field(default_factory=SharpnessConf)
     gamma: GammaConf = field(default_factory=GammaConf)
+    warp: WarpConf = field(default_factory=WarpConf)
     contrast: ContrastConf = field(default_factory=ContrastConf)
+    bias_field: BiasFieldConf = field(default_factory=BiasFieldConf)
     noise: NoiseConf = field(default_factory=NoiseConf)
     erase: EraseConf = field(default_factory=EraseConf)
+    clip: float = number(0.0, at_least=0)  # at the end, intensities beyond ±clip are cut off; 0 leaves them
 
 
 @dataclass

@@ -17,6 +17,8 @@ from medcnn.evaluation.arrays import Bools, Floats, Ints, ratio
 from medcnn.evaluation.intervals import NUM_RESAMPLES, Estimate, Resamples, bootstrap, estimate
 from medcnn.evaluation.patients import Patients, group_patients, patient_class
 
+BANDWIDTH = 0.2  # of the distance between the classes' mean log-odds; 0.2 to 0.3 did equally well
+NUM_CUTS = 2000
 _LARGEST_LOGIT = 30.0  # a probability of 1 - 1e-13: keeps saturated scores finite
 
 
@@ -61,28 +63,28 @@ def balanced_threshold(
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Threshold:
-    """The default: the best cut for balanced accuracy, averaged (in log-odds) over patient resamples.
+    """The cut of greatest balanced accuracy, the classes' distributions smoothed first.
 
-    A single best cut hangs on the few cases near it; the mean over resamples (bagging) moves less.
-    On 470 cases at AUROC 0.985 it halves the spread of the balanced accuracy reached on fresh cases (0.004 to 0.002).
+    The best cut of the bare counts hangs on the two or three cases nearest to it. Each score is taken as a normal
+    distribution in log-odds instead (a kernel estimate of the ROC curve: Lloyd and Yong 1999), BANDWIDTH of the
+    distance between the classes' means wide. The seed and the resamples are for the estimates alone.
     """
     answer, resamples = _prepared(score, positive, patient, seed, num_resamples)
-    best = [_best_logits(_cuts(score, answer, weights)) for weights in resamples.blocks()]
-    return _described(_probability(float(np.concatenate(best).mean())), score, answer, resamples)
+    logit = np.clip(_logit(score), -_LARGEST_LOGIT, _LARGEST_LOGIT)
+    return _described(_probability(_smoothed_best(logit, answer)), score, answer, resamples)
 
 
-def plateau_threshold(
-    score: Floats,
-    positive: Bools | Ints,
-    *,
-    patient: Sequence[str | None] | None = None,
-    seed: int = 0,
-    num_resamples: int = NUM_RESAMPLES,
-) -> Threshold:
-    """The centre of the widest stretch of cuts with the greatest balanced accuracy on these very cases."""
-    answer, resamples = _prepared(score, positive, patient, seed, num_resamples)
-    best = _best_logits(_cuts(score, answer, np.ones((1, len(score)))))
-    return _described(_probability(float(best[0])), score, answer, resamples)
+def _smoothed_best(logit: Floats, positive: Bools) -> float:
+    from scipy.special import ndtr  # 0.1 s to import
+
+    above, below = logit[positive], logit[~positive]
+    width = max(
+        BANDWIDTH * float(above.mean() - below.mean()), 1e-3
+    )  # a model worse than chance has no width of its own
+    cuts = np.linspace(logit.min() - width, logit.max() + width, NUM_CUTS)
+    found = np.array([ndtr((above - cut) / width).mean() + ndtr((cut - below) / width).mean() for cut in cuts])
+    best = np.flatnonzero(found >= found.max() - 1e-12)
+    return float(cuts[best].mean())
 
 
 def threshold_for_sensitivity(
@@ -143,21 +145,6 @@ def _cuts(score: Floats, positive: Bools, weights: Floats) -> _Cuts:
     logit = np.clip(_logit(score), -_LARGEST_LOGIT, _LARGEST_LOGIT)
     edge = np.r_[_LARGEST_LOGIT + 1, np.unique(logit)[::-1], -_LARGEST_LOGIT - 1]
     return _Cuts(edge, *metrics.weight_per_score(logit, positive, weights))
-
-
-def _best_logits(cuts: _Cuts) -> Floats:
-    """(r,) per weighting: the centre of the longest run of cuts that share the greatest balanced accuracy."""
-    merit = cuts.sensitivity() + cuts.specificity()
-    best = merit >= merit.max(axis=1, keepdims=True) - 1e-9
-    return np.array([_centre_of_longest_run(row, cuts.edge) for row in best])
-
-
-def _centre_of_longest_run(member: Bools, edge: Floats) -> float:
-    """Member (c,) says which cuts belong to a run; edge (c + 1,) descending: cut i lies between edges i and i + 1."""
-    ends = np.flatnonzero(np.diff(np.r_[0, member.astype(np.int64), 0]))
-    top, bottom = edge[ends[::2]], edge[ends[1::2]]
-    widest = int(np.argmax(top - bottom))
-    return float(top[widest] + bottom[widest]) / 2
 
 
 def _described(threshold: float, score: Floats, positive: Bools, resamples: Resamples) -> Threshold:

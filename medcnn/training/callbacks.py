@@ -13,7 +13,7 @@ from torch import nn
 
 from medcnn.config.trainer import TrainerConf
 from medcnn.data.batches import Batch
-from medcnn.errors import Interrupted, TrainingError
+from medcnn.errors import Interrupted, NoSpaceError, TrainingError
 from medcnn.planning.plan import Plan
 from medcnn.training.averaging import AveragedNetwork
 from medcnn.training.checkpoints import Checkpoints, write_durably
@@ -191,6 +191,16 @@ class Saving(pl.Callback):
             self.save(trainer, module)
         if not finished and (asked := self.job.interruption.signal_number):
             self._stop(trainer, module, asked)
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Something outside the training broke (a file, memory): what was learnt so far is kept."""
+        between_steps = self.guarding.stepped or self.job.conf.accumulate_batches == 1
+        if (
+            between_steps
+            and self.found is None
+            and not isinstance(exception, Interrupted | NoSpaceError | TrainingError)
+        ):
+            self.save(trainer, module)
 
     def _stop(self, trainer: pl.Trainer, module: pl.LightningModule, number: int) -> None:
         self.save(trainer, module)

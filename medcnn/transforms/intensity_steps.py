@@ -48,8 +48,9 @@ class Contrast:
     numbers: int = 2
 
     def apply(self, image: Tensor, uniform: Tensor) -> Tensor:
-        """Factor within 1 ± self.factor, shift within ± self.shift."""
-        factor = between(uniform[:, 0], 1 - self.factor, 1 + self.factor, image)
+        """Factor from 1 / (1 + self.factor) to 1 + self.factor, even on a log scale; shift within ± self.shift."""
+        most = math.log1p(self.factor)
+        factor = between(uniform[:, 0], -most, most, image).exp()
         shift = between(uniform[:, 1], -self.shift, self.shift, image)
         mean = image.mean(tuple(range(1, image.ndim)), keepdim=True)
         return mean + factor * (image - mean) + shift
@@ -98,3 +99,62 @@ def blurred(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
         padded = functional.pad(folded, pad, mode="replicate")
         folded = convolve(padded, kernel.reshape(n * channels, 1, *taps), groups=n * channels)
     return folded.reshape(image.shape)
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """v -> v + amount (v - blurred v), the amount drawn per scan."""
+
+    probability: float
+    soften: float
+    sharpen: float
+    sigma_px: float
+    numbers: int = 1
+
+    def apply(self, image: Tensor, uniform: Tensor) -> Tensor:
+        """Amount from -soften to sharpen."""
+        amount = between(uniform[:, 0], -self.soften, self.sharpen, image)
+        sigma = torch.full((len(image),), self.sigma_px, dtype=image.dtype, device=image.device)
+        return image + amount * (image - blurred(image, sigma, radius=max(1, math.ceil(2.5 * self.sigma_px))))
+
+
+@dataclass(frozen=True)
+class Warp:
+    """v -> v + a sin(pi v) + b sin(2 pi v) with v from 0 to 1 within the scan's own range."""
+
+    probability: float
+    amplitude: float
+    numbers: int = 2
+
+    def apply(self, image: Tensor, uniform: Tensor) -> Tensor:
+        """a within ± amplitude, b within half of that: the curve stays monotone."""
+        bow = between(uniform[:, 0], -self.amplitude, self.amplitude, image)
+        bend = between(uniform[:, 1], -self.amplitude / 2, self.amplitude / 2, image)
+        axes = tuple(range(1, image.ndim))
+        low, high = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
+        span = (high - low).clamp(min=1e-7)
+        share = (image - low) / span
+        return image + span * (bow * torch.sin(math.pi * share) + bend * torch.sin(2 * math.pi * share))
+
+
+@dataclass(frozen=True)
+class BiasField:
+    """The scan above its darkest value, times 1 + a smooth field: three normal numbers per axis, interpolated."""
+
+    probability: float
+    strength: float
+    spatial_dims: int
+
+    @property
+    def numbers(self) -> int:
+        """The field's knots."""
+        return int(3**self.spatial_dims)
+
+    def apply(self, image: Tensor, uniform: Tensor) -> Tensor:
+        """Standard deviation of the knots: strength."""
+        normal = torch.erfinv((2 * uniform - 1).clamp(-0.999, 0.999)) * math.sqrt(2)
+        knots = (self.strength * normal).to(image.dtype).reshape(-1, 1, *[3] * self.spatial_dims)
+        smooth = "bicubic" if self.spatial_dims == 2 else "trilinear"
+        field = functional.interpolate(knots, image.shape[2:], mode=smooth, align_corners=True)
+        low = image.amin(tuple(range(1, image.ndim)), keepdim=True)
+        return low + (image - low) * (1 + field)

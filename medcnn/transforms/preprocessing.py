@@ -77,21 +77,25 @@ class Preprocessing:
         return _padded(scaled, self.size_px)
 
     def _on_grid(self, image: Image, scan: Scan) -> Image:
-        if image.shape[1:] == self.size_px and not self.spacing_mm and scan.geometry is None:
+        square = not self.keep_aspect or len(set(scan.spacing_mm or ())) < 2
+        if image.shape[1:] == self.size_px and square and not self.spacing_mm and scan.geometry is None:
             return image
         from medcnn.transforms.regrid import on_grid
 
         return on_grid(image, scan, self.size_px, self.spacing_mm, keep_aspect=self.keep_aspect)
 
     def _scaled(self, channel: Image, value_range: tuple[float, float] | None) -> Image:
+        if channel.min() == channel.max():
+            return np.zeros_like(channel)  # a constant image says nothing
         if self.scale == "zscore":
-            return np.asarray((channel - channel.mean()) / max(float(channel.std()), 1e-6), np.float32)
+            mean, spread = channel.mean(dtype=np.float64), channel.std(dtype=np.float64)
+            return np.asarray((channel - mean) / max(float(spread), 1e-6), np.float32)
         if self.scale == "range":
             low, high = value_range or (float(channel.min()), float(channel.max()))
         else:
             low, high = np.percentile(channel, [self.low_percentile, self.high_percentile])
         if not high > low:
-            return np.zeros_like(channel)  # a constant image says nothing
+            return np.zeros_like(channel)  # nearly all voxels alike
         return np.asarray(np.clip((channel - low) * (2 / (high - low)) - 1, -_CLIP, _CLIP), np.float32)
 
 

@@ -55,14 +55,20 @@ class RandomSteps:
         every: list[Step | intensity.Noise] = [
             spatial.Mirror(conf.mirror.probability, tuple(conf.mirror.axes)),
             spatial.Affine.of(conf.affine, spatial_dims),
-            intensity.Blur(conf.blur.probability, conf.blur.sigma_px),
             spatial.LowResolution(conf.low_resolution.probability, conf.low_resolution.zoom),
+            intensity.Blur(conf.blur.probability, conf.blur.sigma_px),
+            intensity.Sharpness(
+                conf.sharpness.probability, conf.sharpness.soften, conf.sharpness.sharpen, conf.sharpness.sigma_px
+            ),
             intensity.Gamma(conf.gamma.probability, conf.gamma.log_gamma),
+            intensity.Warp(conf.warp.probability, conf.warp.amplitude),
             intensity.Contrast(conf.contrast.probability, conf.contrast.factor, conf.contrast.shift),
+            intensity.BiasField(conf.bias_field.probability, conf.bias_field.strength, spatial_dims),
             intensity.Noise(conf.noise.probability, conf.noise.sigma),
             spatial.Erase(conf.erase.probability, conf.erase.side, spatial_dims),
         ]
         self.steps = [step for step in every if step.probability > 0]
+        self.clip = conf.clip
         self.numbers = sum(1 + step.numbers for step in self.steps)
 
     def draw(self, seed: int, epoch: int, positions: Sequence[int]) -> Draws:
@@ -82,12 +88,13 @@ class RandomSteps:
                 continue
             rows = chosen.to(image.device)
             piece = image[rows]
+            own = numbers[chosen].to(image.device, torch.float32)  # MPS knows no float64
             if isinstance(step, intensity.Noise):
                 noise = self._noise(draws, chosen.tolist(), piece.shape[1:]).to(image.device)
-                image[rows] = step.add(piece, numbers[chosen].to(image.device), noise)
+                image[rows] = step.add(piece, own, noise)
             else:
-                image[rows] = step.apply(piece, numbers[chosen].to(image.device))
-        return image
+                image[rows] = step.apply(piece, own)
+        return image.clamp(-self.clip, self.clip) if self.clip else image
 
     def _noise(self, draws: Draws, chosen: Sequence[int], shape: Sequence[int]) -> Tensor:
         fields = [

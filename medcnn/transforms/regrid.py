@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import CenterSpatialCrop, Orientation, Resize, Spacing
 
-from medcnn.scan import Scan
+from medcnn.scan import Reason, Scan, ScanRejected
 
 Image = npt.NDArray[np.float32]
 
@@ -23,7 +23,14 @@ def on_grid(
 
     Volumes are turned to RAS first. With spacing_mm they are resampled to it and cropped around their centre, else
     resized: with keep_aspect by one factor of mm for all directions, else each direction by its own.
+    Raises ScanRejected where millimetres are asked for and the scan does not know them.
     """
+    if spacing_mm and scan.geometry is None and scan.spacing_mm is None:
+        raise ScanRejected(
+            Reason.SPACING_UNKNOWN,
+            "the file does not say how large its pixels are, and transforms.spacing_mm asks for millimetres",
+            "Use transforms.spacing_mm=[], or scans that say it",
+        )
     tensor: Any = MetaTensor(torch.from_numpy(np.ascontiguousarray(image)))  # Any: MONAI annotates Tensor
     if scan.geometry is not None:
         tensor = MetaTensor(tensor.as_tensor(), affine=torch.from_numpy(scan.geometry.affine))
@@ -34,7 +41,7 @@ def on_grid(
     if spacing_mm:
         if scan.geometry is None:
             sides = zip(tensor.shape[1:], edges_mm, spacing_mm, strict=True)
-            tensor = _resized(tensor, [round(side * edge / wanted) for side, edge, wanted in sides])
+            tensor = _resized(tensor, [max(1, round(side * edge / wanted)) for side, edge, wanted in sides])
         else:
             tensor = Spacing(pixdim=tuple(spacing_mm), mode="bilinear", padding_mode="border")(tensor)
         tensor = CenterSpatialCrop(tuple(size_px))(tensor)
@@ -54,9 +61,8 @@ def fitted(shape_px: Sequence[int], edges_mm: Sequence[float], size_px: Sequence
 
 def _resized(tensor: Any, shape_px: Sequence[int]) -> Any:
     """Area averaging where it shrinks, so that no detail turns into noise; linear where it grows."""
-    if tuple(tensor.shape[1:]) == tuple(shape_px):
-        return tensor
-    shrinks = all(new <= old for new, old in zip(shape_px, tensor.shape[1:], strict=True))
-    linear = "bilinear" if len(shape_px) == 2 else "trilinear"
-    resized = Resize(tuple(shape_px), mode="area" if shrinks else linear)(tensor)
-    return resized
+    wanted, linear = tuple(shape_px), "bilinear" if len(shape_px) == 2 else "trilinear"
+    shrunk = tuple(min(new, old) for new, old in zip(wanted, tensor.shape[1:], strict=True))
+    if shrunk != tuple(tensor.shape[1:]):
+        tensor = Resize(shrunk, mode="area")(tensor)
+    return tensor if wanted == shrunk else Resize(wanted, mode=linear)(tensor)

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_training import make_job, Recorder, weights_digest  # noqa: I001
+from small_training import Recorder, make_job, weights_digest
 
-from medcnn.errors import CheckpointError, Interrupted, NoSpaceError, TrainingError
+from medcnn.data.batches import Batches
+from medcnn.errors import CheckpointError, DataError, Interrupted, NoSpaceError, TrainingError
 from medcnn.training.checkpoints import Checkpoints, read_checkpoint
 from medcnn.training.fit import Job, fit
 
@@ -181,7 +182,7 @@ def test_a_full_disk_ends_with_28_and_keeps_the_checkpoint_before(
 
     with monkeypatch.context() as patch:
         patch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), full)
-        with pytest.raises(NoSpaceError, match="the disk is full.*resume=auto") as error:
+        with pytest.raises(NoSpaceError, match=r"the disk is full.*resume=auto") as error:
             checkpoints.save({"step": 2}, 2)
     assert error.value.exit_code == 28
     assert checkpoints.newest() == {"step": 1}
@@ -193,3 +194,30 @@ def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in range(1, 5):
         checkpoints.save({"step": step}, step)
     assert [path.name for path in checkpoints.paths()] == ["step-000000004.ckpt", "step-000000003.ckpt"]
+
+
+class _Breaking:
+    """Prepared images of which one read fails, as a file that vanished would."""
+
+    def __init__(self, images: Any, at_read: int) -> None:
+        self.images, self.at_read, self.reads = images, at_read, 0
+
+    def __getitem__(self, indices: list[int]) -> Any:
+        self.reads += 1
+        if self.reads == self.at_read:
+            raise DataError("case c-1 was readable before and is not now")
+        return self.images[indices]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def test_a_file_that_breaks_in_mid_epoch_loses_nothing(tmp_path: Path, uninterrupted: str) -> None:
+    job = make_job(tmp_path)
+    whole = job.batches
+    broken = Batches(_Breaking(whole.images, 8), whole.targets.numpy(), whole.order, workers=0)
+    with pytest.raises(DataError, match="c-1"):
+        fit(Job(**{**vars(job), "batches": broken}), resume=False)
+    assert Checkpoints(tmp_path).newest()["state"]["step"] == 7  # type: ignore[index]
+    fit(make_job(tmp_path), resume=True)
+    assert weights_digest(tmp_path) == uninterrupted
