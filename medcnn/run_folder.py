@@ -125,11 +125,18 @@ class _Plain(logging.Formatter):
         return f"warning: {text}" if record.levelno >= logging.WARNING else text
 
 
+class _Terminal(logging.Handler):
+    """Writes to whatever standard output is at the moment: it may be replaced under a long-lived process."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stdout, flush=True)  # noqa: T201  this is how the program speaks
+
+
 def log_to_terminal() -> None:
     """medcnn's own messages to standard output, once per process."""
     logger = logging.getLogger("medcnn")
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = _Terminal()
         handler.setFormatter(_Plain())
         logger.addHandler(handler)
         handler.setLevel(logging.INFO)

@@ -277,7 +277,8 @@ class Study:
             self.state = fit(job, resume=self.resumes)
         finally:
             progress.close()
-        chosen = "" if self.state.best_epoch < 0 else f", best at epoch {self.state.best_epoch + 1}"
+        best = self.state.best_epoch + 1
+        chosen = f", best at epoch {best}" if self.conf.trainer.keep == "best" and best else ", last weights kept"
         log.info("trained in %s%s", in_minutes(self.state.seconds), chosen)
 
     def _validation(self, data: StudyData) -> Validation:
