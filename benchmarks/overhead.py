@@ -27,8 +27,9 @@ from medcnn.losses.classification import cross_entropy
 from medcnn.networks.build import build_network, num_parameters
 from medcnn.planning.plan import Plan
 from medcnn.tasks.classification import ClassificationTask
-from medcnn.training.fit import Job, Validation, fit
+from medcnn.training.fit import fit
 from medcnn.training.interruption import Interruption
+from medcnn.training.job import Job, Validation
 from medcnn.training.optimisation import build_optimizer
 from medcnn.training.state import TrainingState
 from medcnn.transforms.random_steps import RandomSteps
@@ -87,7 +88,8 @@ def ours(conf: TrainConf, image: np.ndarray, target: np.ndarray, folder: Path) -
     net = network(conf)
     plan = Plan(
         CASES, [CASES // 2, CASES // 2], 1, list(conf.transforms.size_px), num_parameters(net), 1,
-        conf.trainer.batch_cases, per_epoch, per_epoch, per_epoch * EPOCHS, 0, "epochs", "32-true", "cpu", 0.0, 0.0, 0.0,
+        conf.trainer.batch_cases, per_epoch, per_epoch, per_epoch * EPOCHS, 0, "epochs", "32-true", "cpu",
+        0.0, 0.0, 0.0,
     )  # fmt: skip
     task = ClassificationTask(
         net,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from medcnn.tracking.arguments import ArgumentError, key_values
+from medcnn.config.arguments import ArgumentError, key_values
 
 USAGE = """usage: python -m medcnn.cache [output=runs] [folder=<cache folder>] [clear=true]
 

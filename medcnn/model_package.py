@@ -91,12 +91,12 @@ class Description:
             rule=rule,
             class_codes=output["class_codes_snomed_ct"],
             fitted_on=output["fitted_on"],
-            network=found["network"],
+            network=dict(found["network"]),
             preprocessing=Preprocessing.from_json(found["preprocessing"]),
             expects=Expectation.from_json(found["expects"]),
             shifts=int(found["inference"]["shifts"]),
-            training=found["training"],
-            weights=found["weights"],
+            training=dict(found["training"]),
+            weights=dict(found["weights"]),
         )
 
 
@@ -187,13 +187,15 @@ def read_description(folder: Path) -> Description:
         version = int(found["format_version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PackageError(f"{DESCRIPTION} cannot be read ({type(error).__name__}). Copy the package again") from error
+    if version < 1:
+        raise PackageError(f"{DESCRIPTION} cannot be read (format {version}). Copy the package again")
     if version > FORMAT_VERSION:
         raise PackageError(
             f"this package has format {version}, this medcnn reads up to {FORMAT_VERSION}. Update medcnn"
         )
     try:
         description = Description.from_json(found)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PackageError(f"{DESCRIPTION} is not complete ({error}). Copy the package again") from error
     if description.preprocessing.version > STEPS_VERSION:
         raise PackageError("this package was made by a newer medcnn with other preprocessing. Update medcnn")

@@ -203,6 +203,9 @@ def middle_plane(heat: npt.NDArray[np.float32]) -> int:
 
 
 def picture(image: npt.NDArray[np.float32], plane: int) -> npt.NDArray[np.float32]:
-    """(C, *size) as one (H, W) picture: the first channel; of a volume the plane, anterior up as radiologists look."""
+    """(C, *size) as one (H, W) picture: the first channel; of a volume (axes growing to R, A, S) an axial plane.
+
+    Hung as radiologists do: anterior up, the patient's right side on the left.
+    """
     first = image[0]
-    return first if first.ndim == 2 else np.ascontiguousarray(np.rot90(first[:, :, plane]))
+    return first if first.ndim == 2 else np.ascontiguousarray(first[::-1, ::-1, plane].T)

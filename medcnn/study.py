@@ -5,69 +5,48 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from medcnn.config.errors import ConfigError
-from medcnn.config.model import CustomConf
 from medcnn.config.saved import differences, flat, save_config, shareable_yaml
 from medcnn.config.verbs import TrainConf
 from medcnn.data.batches import Batches, Order
-from medcnn.data.cache import Cache
 from medcnn.data.dataset import (
-    Dataset,
-    in_words,
-    most_common_rejections,
-    open_dataset,
-    prepare_dataset,
-    require_trainable,
-    without_leaks,
     write_used_manifest,
 )
 from medcnn.data.labels import truth
-from medcnn.data.prepared import Prepared
-from medcnn.data.privacy import PRIVATE_FOLDER, Keyring, key_file
-from medcnn.debugging import debug_cases, debugged
-from medcnn.errors import NoSpaceError, TrainingError, UserError
+from medcnn.data.privacy import Keyring, key_file
+from medcnn.debugging import debugged
+from medcnn.errors import NoSpaceError, UserError
 from medcnn.evaluation.glance import glance
 from medcnn.inference.classifier import Classifier, OutputRule, choose_device
-from medcnn.inference.expectation import Expectation
-from medcnn.model_package import Description, ModelPackage, load_package, save_package
+from medcnn.model_package import ModelPackage
 from medcnn.networks.build import build_network, num_parameters
 from medcnn.planning.plan import Plan, Speed, fixed_steps
-from medcnn.review import fit_rule
 from medcnn.run_folder import RunFolder, locked, log_to_file, log_to_terminal, new_run, unfinished_runs, writing
+from medcnn.study_data import StudyData, load_study_data
+from medcnn.study_package import named_modules, save_study_package
 from medcnn.study_report import review_run
 from medcnn.tasks.classification import ClassificationTask
-from medcnn.tracking.environment import environment, versions
+from medcnn.tracking.environment import environment
 from medcnn.tracking.sweep import sweep_dead
 from medcnn.tracking.tracker import Tracker, open_tracker
-from medcnn.training.callbacks import member_path
-from medcnn.training.fit import Job, Validation, choose_precision, fit
+from medcnn.training.fit import choose_precision, fit
 from medcnn.training.interruption import Interruption
+from medcnn.training.job import Job, Validation
 from medcnn.training.optimisation import build_optimizer
 from medcnn.training.progress import TrainingProgress, in_minutes
 from medcnn.training.speed import measured_speed
 from medcnn.training.state import TrainingState
-from medcnn.transforms.preprocessing import Preprocessing
 from medcnn.transforms.random_steps import RandomSteps
 
 log = logging.getLogger("medcnn.train")
-
-
-@dataclass(frozen=True, eq=False)
-class StudyData:
-    """Cases with splits and prepared scans, and what a reader of the results must know of them."""
-
-    dataset: Dataset
-    prepared: Prepared
-    remarks: list[str]
 
 
 @dataclass(eq=False)
@@ -115,50 +94,7 @@ class Study:
 
     def load_data(self) -> StudyData:
         """Manifest, splits, prepared scans; everything that must not be trained on stops here."""
-        conf, run = self.conf, self.run
-        dataset = open_dataset(conf.data, self.keyring, splits=True)
-        if conf.debug != "none":
-            dataset = replace(dataset, manifest=debug_cases(dataset.manifest, dataset.labels, conf.debug))
-        require_trainable(dataset)
-        preprocessing = self._preprocessing(dataset)
-        cache = Cache(self._cache_folder())
-        began = time.monotonic()
-        prepared = prepare_dataset(dataset, conf.data, preprocessing, cache, report=_reporter("preparing scans"))
-        remarks = list(dataset.remarks)
-        if prepared.rejected:
-            remarks.append(f"{len(prepared.rejected)} scans could not be used: {most_common_rejections(prepared)}")
-            for case, rejection in prepared.rejected:
-                log.warning("left out %s: %s", case.case_id, rejection)
-        if conf.debug != "overfit":  # there the same cases are in every split on purpose
-            prepared, dropped = without_leaks(prepared, conf.data.duplicates)
-            if dropped:
-                remarks.append(f"{dropped} training scans were dropped: copies of them are in other splits")
-        cache.shrink(conf.cache.quota_gb * 1e9)
-        dataset = replace(dataset, manifest=dataset.manifest.with_cases(prepared.cases))
-        self._freeze(dataset)
-        write_used_manifest(run.path / "manifest.csv", prepared.cases, self.keyring, shareable=False)
-        log.info("data: %s; %.0f s", in_words(dataset.counts()), time.monotonic() - began)
-        for remark in remarks:
-            log.info("note: %s", remark)
-        return StudyData(dataset, prepared, remarks)
-
-    def _freeze(self, dataset: Dataset) -> None:
-        """The division of a run never changes under it."""
-        frozen = self.run.path / "split.digest"
-        if self.resumes and frozen.is_file() and frozen.read_text() != dataset.split_digest:
-            raise TrainingError(
-                "INPUT_CHANGED: the manifest or its splits changed since this run began. Start a new training"
-            )
-        frozen.write_text(dataset.split_digest)
-
-    def _preprocessing(self, dataset: Dataset) -> Preprocessing:
-        channels = max(1, len(dataset.manifest.channels))
-        return Preprocessing.of(self.conf.transforms, voi=self.conf.data.voi, num_channels=channels)
-
-    def _cache_folder(self) -> Path:
-        if self.conf.cache.folder:
-            return Path(self.conf.cache.folder).expanduser()
-        return Path(self.conf.output).expanduser().absolute() / PRIVATE_FOLDER / "cache"
+        return load_study_data(self.conf, self.run, self.keyring, resumes=self.resumes)
 
     # Plan
 
@@ -176,8 +112,8 @@ class Study:
         seconds = steps * (speed.seconds_per_step + speed.seconds_per_validation / steps_per_epoch) * conf.members
         plan = Plan(
             train_cases=batches.order.num_cases,
-            class_counts=[int(n) for n in (self._targets(data, "train") == 1).sum(axis=0)],
-            in_channels=max(1, len(data.dataset.manifest.channels)),
+            class_counts=[int(n) for n in (data.targets("train") == 1).sum(axis=0)],
+            in_channels=data.in_channels,
             size_px=list(self.conf.transforms.size_px),
             parameters=num_parameters(self._network(data)),
             members=conf.members,
@@ -217,9 +153,6 @@ class Study:
 
     # Training
 
-    def _targets(self, data: StudyData, split: str) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        return data.dataset.labels.targets(data.prepared.of_split(split).cases)
-
     def _batches(self, data: StudyData) -> Batches:
         train, conf = data.prepared.of_split("train"), self.conf.trainer
         targets = data.dataset.labels.targets(train.cases)
@@ -231,10 +164,10 @@ class Study:
         model = self.conf.model
         return build_network(
             model,
-            in_channels=max(1, len(data.dataset.manifest.channels)),
+            in_channels=data.in_channels,
             num_outputs=len(data.dataset.labels.class_names),
             size_px=self.conf.transforms.size_px,
-            modules=[model.module] if isinstance(model, CustomConf) else (),
+            modules=named_modules(self.conf),
         )
 
     def _task(self, data: StudyData, seed: int) -> ClassificationTask:
@@ -254,7 +187,7 @@ class Study:
     def _class_weight(self, data: StudyData, *, multilabel: bool) -> torch.Tensor | None:
         if self.conf.trainer.class_weighting == "none":
             return None
-        targets = self._targets(data, "train")
+        targets = data.targets("train")
         positive = np.maximum((targets == 1).sum(axis=0), 1)
         weight = (targets == 0).sum(axis=0) / positive if multilabel else targets.sum() / (targets.shape[1] * positive)
         return torch.from_numpy(np.asarray(weight, np.float32))
@@ -299,58 +232,7 @@ class Study:
 
     def save_package(self, data: StudyData, plan: Plan) -> ModelPackage:
         """The folder that predicts by itself."""
-        labels, conf = data.dataset.labels, self.conf
-        weights = [member_path(self.run.checkpoints, number).read_bytes() for number in range(plan.members)]
-        description = Description(
-            task=conf.task.name,
-            intended_use=conf.task.intended_use,
-            rule=OutputRule(labels.kind, labels.class_names),
-            class_codes=dict(conf.data.class_codes),
-            fitted_on="",
-            network={
-                **asdict(conf.model),
-                "in_channels": plan.in_channels,
-                "size_px": plan.size_px,
-                "num_outputs": len(labels.class_names),
-            },
-            preprocessing=self._preprocessing(data.dataset),
-            expects=self._expectation(data),
-            shifts=conf.inference.shifts,
-            training={
-                "data": conf.data.name,
-                "data_digest": data.dataset.digest,
-                "split_digest": data.dataset.split_digest,
-                "cases": data.dataset.counts(),
-                "seed": conf.seed,
-                "plan": plan.as_json(),
-                "versions": versions(),
-            },
-        )
-        description = save_package(self.run.model, description, weights)
-        untuned = load_package(self.run.model, accelerator=conf.inference.accelerator, modules=self._modules())
-        rule, fitted_on, remarks = fit_rule(untuned.classifier, data.prepared, labels)
-        data.remarks.extend(remarks)
-        save_package(self.run.model, replace(description, rule=rule, fitted_on=fitted_on), weights)
-        return load_package(
-            self.run.model,
-            accelerator=conf.inference.accelerator,
-            batch_cases=conf.inference.batch_cases,
-            modules=self._modules(),
-        )
-
-    def _modules(self) -> list[str]:
-        return [self.conf.model.module] if isinstance(self.conf.model, CustomConf) else []
-
-    def _expectation(self, data: StudyData) -> Expectation:
-        train = data.prepared.of_split("train")
-        some = train.images[list(range(min(len(train), 500)))]
-        return Expectation.of(
-            modality=[fact.modality for fact in train.facts],
-            body_part=[fact.body_part for fact in train.facts],
-            low=[fact.low for fact in train.facts],
-            high=[fact.high for fact in train.facts],
-            images=some,
-        )
+        return save_study_package(self.conf, self.run, data, plan)
 
     # Tracking and review
 
@@ -443,16 +325,3 @@ def _shown(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
-
-
-def _reporter(what: str) -> Callable[[int, int], None]:
-    """A line every ten seconds."""
-    said = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > 10:
-            said = time.monotonic()
-            log.info("%s: %d of %d", what, done, total)
-
-    return report

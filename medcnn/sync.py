@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from medcnn.tracking.arguments import ArgumentError, key_values
+from medcnn.config.arguments import ArgumentError, key_values
 from medcnn.tracking.deliver import Outcome, deliver
 from medcnn.tracking.store import silence
 from medcnn.tracking.sweep import run_folders, undelivered

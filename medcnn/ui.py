@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from medcnn.tracking.arguments import ArgumentError, key_values
+from medcnn.config.arguments import ArgumentError, key_values
 from medcnn.tracking.link import UI_HOST, UI_PORT, deep_link
 from medcnn.tracking.store import Store, quiet_environment, resolve_store
 

@@ -22,7 +22,7 @@ class PlainCNNConf(ModelConf):
     """The textbook's CNN: stages of convolution, activation, pooling; then fully connected."""
 
     name: str = "plain_cnn"
-    dropout: float = number(0.3, at_least=0, below=1)
+    dropout: float = number(0.2, at_least=0, below=1)
     widths: list[int] = numbers([], at_least=1)  # channels, one entry per stage; [] lets the size decide
     convolutions: int = number(2, at_least=1)  # per stage
     kernel_px: int = number(3, at_least=1)

@@ -88,7 +88,7 @@ class WarpConf:
     """A smooth, monotone change of the grey curve within the scan's own range: another vendor's processing."""
 
     probability: float = number(0.0, at_least=0, at_most=1)
-    amplitude: float = number(0.08, at_least=0, at_most=0.15)  # share of the range; from 1 / 2 pi on the curve would turn back
+    amplitude: float = number(0.08, at_least=0, at_most=0.15)  # share of the range; above, the curve turns back
 
 
 @dataclass

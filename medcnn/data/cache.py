@@ -10,7 +10,9 @@ import json
 import os
 import struct
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +26,7 @@ Image = npt.NDArray[np.float32]
 
 FORMAT = 1
 _MAGIC = b"medcnn-cache-1\n"
+_SETTLED_NS = 2_000_000_000  # a file that changed a moment ago can change again within one tick of its clock
 _DECIDING = ("numpy", "pydicom", "nibabel", "monai", "torch", "pillow", "imagecodecs", "pyjpegls", "pylibjpeg-openjpeg")
 
 
@@ -94,13 +97,14 @@ class Cache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, struct.error):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only cache keeps it; it is not used
+                path.unlink(missing_ok=True)
             return None
 
     def write(self, key: str, entry: Entry) -> None:
         """Aside, then renamed: nobody ever sees half an entry. Raises OSError."""
         path = self._path(key)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(path.parent)
         handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".part-")
         try:
             with os.fdopen(handle, "wb") as stream:
@@ -111,8 +115,9 @@ class Cache:
             raise
 
     def remember(self) -> None:
-        """Keep the digests of unchanged files, so that the next command need not read them."""
-        self._digests.save()
+        """Keep the digests of unchanged files, so that the next command need not read them; where that can be."""
+        with suppress(OSError):
+            self._digests.save()
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key
@@ -123,24 +128,36 @@ class Cache:
 
     def size_bytes(self) -> int:
         """Of all entries."""
-        return sum(path.stat().st_size for path in self.entries())
+        return sum(size for _, size, _ in self._aged())
 
     def shrink(self, quota_bytes: float) -> int:
         """Delete the oldest entries beyond the quota; how many went."""
-        found = sorted(((path.stat().st_mtime, path.stat().st_size, path) for path in self.entries()), reverse=True)
         total, gone = 0, 0
-        for _, size, path in found:
+        for _, size, path in sorted(self._aged(), reverse=True):
             total += size
             if total > quota_bytes:
-                path.unlink(missing_ok=True)
-                gone += 1
+                with suppress(OSError):  # another process was there first, or the folder is read-only
+                    path.unlink()
+                    gone += 1
         return gone
+
+    def _aged(self) -> Iterator[tuple[float, int, Path]]:
+        for path in self.entries():
+            with suppress(FileNotFoundError):  # another process shrinks it too
+                status = path.stat()
+                yield status.st_mtime, status.st_size, path
 
     def clear(self) -> int:
         """Delete everything in it; how many entries went."""
         gone = self.shrink(-1)
         (self.folder / "files.json").unlink(missing_ok=True)
         return gone
+
+
+def _make_private(folder: Path) -> None:
+    """With every missing folder above it; mkdir's own mode is for the last one only."""
+    for missing in reversed([above for above in (folder, *folder.parents) if not above.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
 
 
 def _encoded(entry: Entry) -> bytes:
@@ -170,9 +187,10 @@ class _FileDigests:
         self._path = path
         self._changed = False
         try:
-            self._known: dict[str, list[Any]] = json.loads(path.read_text())
+            known = json.loads(path.read_text())
         except (OSError, ValueError):
-            self._known = {}
+            known = {}
+        self._known: dict[str, list[Any]] = known if isinstance(known, dict) else {}
 
     def of(self, file: Path) -> str:
         status = file.stat()
@@ -185,14 +203,15 @@ class _FileDigests:
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
-        self._known[name] = [*mark, digest.hexdigest()]
-        self._changed = True
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
+            self._known[name] = [*mark, digest.hexdigest()]
+            self._changed = True
         return digest.hexdigest()
 
     def save(self) -> None:
         if not self._changed:
             return
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(self._path.parent)
         aside = self._path.with_suffix(f".{os.getpid()}.part")
         aside.write_text(json.dumps(self._known))
         aside.replace(self._path)

@@ -54,12 +54,12 @@ def open_dataset(conf: DataConf, keyring: Keyring, *, splits: bool) -> Dataset:
     """
     manifest = read_manifest(data_root(conf.root), conf.manifest)
     manifest = manifest.with_cases([_named(case, keyring) for case in manifest.cases])
+    labels = Labels.of(manifest, conf.class_names)
+    labels.targets(manifest.cases)  # every label is looked at before patients are divided and any scan is read
     remarks: list[str] = []
     if splits:
         manifest, remarks = with_splits(manifest, conf.splits)
     require_split_by_patient(manifest.cases)
-    labels = Labels.of(manifest, conf.class_names)
-    labels.targets(manifest.cases)  # every label is looked at before any scan is read
     if not all(case.patient_id for case in manifest.cases):
         remarks.append("no patient ids: splits and intervals are per case, and one person may be in two splits")
     return Dataset(manifest, labels, _digest(manifest.cases), split_digest(manifest.cases), tuple(remarks))

@@ -55,7 +55,7 @@ class Labels:
         """(n,) class indices. A label may be a class's name or its number."""
         by_name = {name: index for index, name in enumerate(self.class_names)}
         by_number = {str(index): index for index in range(len(self.class_names))}
-        known = by_name if all(case.labels[""] in by_name for case in cases) else {**by_number, **by_name}
+        known = by_name if by_number.keys() & by_name.keys() else {**by_number, **by_name}  # names that are numbers win
         odd = Counter(case.labels[""] for case in cases if case.labels[""] not in known)
         if odd:
             lines = [
@@ -82,7 +82,7 @@ def _first(cases: Sequence[Case], word: str) -> str:
 
 def _natural(word: str) -> tuple[int, int | str]:
     """Numbers in their own order before words."""
-    return (0, int(word)) if word.isdigit() else (1, word)
+    return (0, int(word)) if word.isdecimal() else (1, word)
 
 
 def truth(targets: Targets, kind: Kind) -> npt.NDArray[np.float64] | npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from medcnn.config.data import SPLITS
 from medcnn.config.fields import nearest
 from medcnn.errors import DataError
+from medcnn.scan import ScanRejected
 
 _FIXED = ("case_id", "patient_id", "image", "label", "mask", "boxes", "split", "fold")
 _AT_MOST_SHOWN = 5
@@ -99,7 +100,11 @@ def _archive_cases(root: Path, path: Path) -> list[Case]:
 
     reference = path.relative_to(root).as_posix()
     cases = []
-    for part, index, label in rows(path):
+    try:
+        found = rows(path)
+    except ScanRejected as error:
+        raise DataError(f"{path.name} cannot be used. {error}") from error
+    for part, index, label in found:
         words = [str(value) for value in label]
         labels = {"": "".join(words)} if len(words) < 2 else {str(k): word for k, word in enumerate(words)}
         cases.append(Case(f"{part}-{index:05d}", {"": f"{reference}#row={part}/{index}"}, labels, "", part))
@@ -140,7 +145,7 @@ def _column_problems(columns: Sequence[str]) -> Iterator[str]:
 
 
 def _row_problems(rows: Sequence[dict[str, str]]) -> Iterator[str]:
-    ids: dict[str, int] = {}
+    ids: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows, start=2):  # as a spreadsheet counts, the header being row 1
         if None in row or None in row.values():
             yield f"row {number}: has another number of columns than the header"
@@ -149,9 +154,12 @@ def _row_problems(rows: Sequence[dict[str, str]]) -> Iterator[str]:
             yield f"row {number}: no image"
         if (split := (row.get("split") or "").strip()) and split not in SPLITS:
             yield f"row {number}: split {split!r} is not one of {', '.join(SPLITS)}.{nearest(split, list(SPLITS))}"
-        if (case_id := (row.get("case_id") or "").strip()) in ids and case_id:
-            yield f"row {number}: the same case_id as row {ids[case_id]}"
-        ids.setdefault(case_id, number)
+        name = (row.get("case_id") or "").strip()
+        images = "|".join((row[c] or "").strip() for c in _channels_of(list(row), "image"))
+        key = ("case_id", name) if name else ("image, without a case_id,", images)
+        if key in ids:
+            yield f"row {number}: the same {key[0]} as row {ids[key]}"
+        ids.setdefault(key, number)
     splits = [(row.get("split") or "").strip() for row in rows]
     if any(splits) and not all(splits):
         yield f"{splits.count('')} rows have no split and the others do; fill in all of them or none"

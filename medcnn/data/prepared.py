@@ -126,9 +126,14 @@ class Preparer:
         try:
             self.cache.write(key, entry)
         except OSError as error:
-            self._can_write = False
+            if not self._is_first_failure():  # the other thread has said so
+                return
             why = "the disk is full" if error.errno == errno.ENOSPC else f"{type(error).__name__} {error.errno}"
             log.warning("prepared scans cannot be kept (%s): they will be prepared again next time", why)
+
+    def _is_first_failure(self) -> bool:
+        first, self._can_write = self._can_write, False
+        return first
 
     def all(self, cases: Sequence[Case], *, memory_bytes: float, max_rejected: float, report: Report) -> Prepared:
         """Every case; those that cannot be read are listed, and too many of them stop the work.

@@ -13,6 +13,8 @@ from medcnn.config.data import SplitConf
 from medcnn.data.manifest import Case, Manifest
 from medcnn.errors import DataError, LeakageError
 
+_MOST_STRATA = 50  # more combinations of labels than this cannot each keep their proportion
+
 
 def with_splits(manifest: Manifest, conf: SplitConf) -> tuple[Manifest, list[str]]:
     """Every case with a split, and remarks on what was done.
@@ -67,15 +69,19 @@ def _divided(cases: Sequence[Case], shares: Mapping[str, float], seed: int) -> l
     strata: dict[Hashable, list[str]] = defaultdict(list)
     for patient, own in of_patient.items():
         strata[_stratum(own)].append(patient)
-    _require_enough(strata, 1 + sum(share > 0 for share in shares.values()))
+    wanted = {split: share for split, share in shares.items() if share > 0}
+    if len(cases[0].labels) > 1 or len(strata) > _MOST_STRATA:
+        strata = _pooled(strata, 1 + len(wanted))
+    _require_enough(strata, list(wanted))
     split_of: dict[str, str] = {}
     generator = np.random.Generator(np.random.PCG64(seed))
     for stratum in sorted(strata, key=str):
         patients = sorted(strata[stratum])
         order = [patients[index] for index in generator.permutation(len(patients))]
         taken = 0
-        for split, share in shares.items():
-            count = max(1, round(share * len(order))) if share > 0 else 0
+        for later, (split, share) in zip(range(len(wanted), 0, -1), wanted.items(), strict=True):
+            room = len(order) - taken - later  # one patient for each later split, and one to train on
+            count = min(max(1, round(share * len(order))), room)
             split_of.update(dict.fromkeys(order[taken : taken + count], split))
             taken += count
         split_of.update(dict.fromkeys(order[taken:], "train"))
@@ -87,13 +93,26 @@ def _stratum(cases: Sequence[Case]) -> Hashable:
     return tuple(max(case.labels[name] for case in cases) for name in cases[0].labels)
 
 
-def _require_enough(strata: Mapping[Hashable, list[str]], needed: int) -> None:
-    if len(strata) > 50:  # many label combinations: proportions cannot be kept for each
-        return
+def _pooled(strata: Mapping[Hashable, list[str]], needed: int) -> dict[Hashable, list[str]]:
+    """Rare combinations of labels, too few for a proportion of their own, together as one stratum."""
+    kept = {stratum: patients for stratum, patients in strata.items() if len(patients) >= needed}
+    rare = [patient for stratum, patients in strata.items() if stratum not in kept for patient in patients]
+    if rare and len(rare) < needed and kept:
+        rare += kept.pop(max(kept, key=lambda stratum: (len(kept[stratum]), str(stratum))))
+    return {**kept, "rare combinations": rare} if rare else kept
+
+
+def _require_enough(strata: Mapping[Hashable, list[str]], splits: Sequence[str]) -> None:
+    needed = 1 + len(splits)
     for stratum, patients in sorted(strata.items(), key=str):
         name = "/".join(str(part) for part in stratum) if isinstance(stratum, tuple) else str(stratum)
         if len(patients) < needed:
+            remedy = (
+                "set data.splits.calib=0, and thresholds come from val"
+                if list(splits) == ["calib"]
+                else "give the manifest a split column"
+            )
             raise DataError(
-                f"class {name!r} has {len(patients)} patient(s); {needed} splits need at least {needed}. "
-                f"Add scans of this class, leave it out, or give the manifest a split column"
+                f"class {name!r} has {len(patients)} patient(s) to divide; train and {', '.join(splits)} need at least "
+                f"{needed}. Add scans of this class, leave it out, or {remedy}"
             )

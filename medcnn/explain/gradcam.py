@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -29,12 +32,26 @@ def grad_cam(network: nn.Module, image: npt.NDArray[np.float32], class_index: in
 
     device = next(network.parameters()).device
     batch = torch.from_numpy(np.ascontiguousarray(image))[None].to(device)
-    with torch.enable_grad():
+    with torch.enable_grad(), _without_traces(network):
         cam = GradCAM(nn_module=network, target_layers=target_layer(network), postprocessing=_plain)
         heat = cam(x=batch, class_idx=class_index)[0, 0].detach().cpu().numpy()
     heat = np.maximum(heat, 0)
     highest = float(heat.max())
     return np.asarray(heat / highest if highest > 0 else np.zeros_like(heat), np.float32)
+
+
+@contextmanager
+def _without_traces(network: nn.Module) -> Iterator[None]:
+    """MONAI leaves its hooks on the network, two more with every scan, and the gradients of all weights."""
+    layer = network.get_submodule(target_layer(network))
+    before = set(layer._forward_hooks) | set(layer._backward_hooks)
+    try:
+        yield
+    finally:
+        for hooks in (layer._forward_hooks, layer._backward_hooks):
+            for added in [key for key in hooks if key not in before]:
+                del hooks[added]
+        network.zero_grad(set_to_none=True)
 
 
 def _plain(heat: torch.Tensor) -> torch.Tensor:

@@ -60,7 +60,10 @@ class Expectation:
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Expectation:
         """From model.json."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
+        }
+        return cls(**plain)
 
     def misfits(self, modality: str, body_part: str) -> Iterator[str]:
         """Reasons to withhold a decision: the scan says of itself that it is something else."""

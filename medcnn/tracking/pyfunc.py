@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from medcnn.tracking.shipping import clean_key
+from medcnn.tracking.names import clean_key
 from medcnn.tracking.spool import Event
 from medcnn.tracking.wheel import build_wheel, requirements
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby, islice, zip_longest
@@ -16,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from medcnn.tracking.names import KEY_CHARACTERS, clean_key
 from medcnn.tracking.owner import Owner
 from medcnn.tracking.spool import Delivered, Event, read_events
 from medcnn.tracking.store import Store, open_store, resolve_store
@@ -29,7 +29,7 @@ RUN_KEY_TAG = "medcnn.run_key"
 PARENT_TAG = "mlflow.parentRunId"
 LOGGED = {"metrics", "params", "tags"}  # what one request can carry together
 METRICS_A_REQUEST, PARAMS_A_REQUEST, TAGS_A_REQUEST = 800, 100, 100  # MLflow: 1000, 100, 100 and 1000 together
-PARAM_CHARACTERS, TAG_CHARACTERS, KEY_CHARACTERS = 6000, 8000, 250
+PARAM_CHARACTERS, TAG_CHARACTERS = 6000, 8000
 
 T = TypeVar("T")
 
@@ -283,11 +283,6 @@ def _owner(event: Event) -> Owner | None:
 def _columns_and_rows(lines: Iterable[str]) -> tuple[list[str], int]:
     reader = csv.reader(lines)
     return next(reader, []), sum(1 for _ in reader)
-
-
-def clean_key(name: str) -> str:
-    """MLflow's alphabet for names."""
-    return re.sub(r"[^\w.\- /]", "_", name, flags=re.ASCII)[:KEY_CHARACTERS]
 
 
 def _cut(values: dict[str, str], characters: int) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -17,11 +17,9 @@ from medcnn.errors import Interrupted, NoSpaceError, TrainingError
 from medcnn.planning.plan import Plan
 from medcnn.training.averaging import AveragedNetwork
 from medcnn.training.checkpoints import Checkpoints, write_durably
+from medcnn.training.job import Job, Watcher
 from medcnn.training.optimisation import learning_rate, set_learning_rate
 from medcnn.training.state import TrainingState
-
-if TYPE_CHECKING:
-    from medcnn.training.fit import Job, Watcher
 
 _EPOCH_CHECKPOINT_S = 20.0  # epochs shorter than this do not each need a checkpoint
 

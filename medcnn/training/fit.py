@@ -5,70 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from medcnn.config.trainer import TrainerConf
-from medcnn.data.batches import Batch, Batches
+from medcnn.data.batches import Batch
 from medcnn.errors import TrainingError
-from medcnn.inference.classifier import Classifier
 from medcnn.planning.plan import Plan
-from medcnn.tasks.classification import ClassificationTask, network_channels_last
+from medcnn.tasks.classification import network_channels_last
 from medcnn.training.averaging import AveragedNetwork
 from medcnn.training.callbacks import Guarding, Reporting, Saving, Validating
 from medcnn.training.checkpoints import Checkpoints
-from medcnn.training.interruption import Interruption
+from medcnn.training.job import Job
 from medcnn.training.state import TrainingState
 
 log = logging.getLogger(__name__)
-
-
-class Watcher(Protocol):
-    """Who is told how the training goes."""
-
-    def step(self, state: TrainingState, plan: Plan, loss: float) -> None:
-        """After every optimiser step."""
-        ...
-
-    def epoch(self, state: TrainingState, plan: Plan, row: dict[str, float]) -> None:
-        """After every validation."""
-        ...
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a validation needs: prepared scans, and the score of logits (larger is better, and what else to show)."""
-
-    images: npt.NDArray[np.float32]
-    score: Callable[[npt.NDArray[np.float64]], tuple[float, dict[str, float]]]
-    classifier: Callable[[nn.Module], Classifier]
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that one training is made of, handed over by the verb.
-
-    make_task  seed of a member -> its task, with a fresh network
-    """
-
-    conf: TrainerConf
-    plan: Plan
-    batches: Batches
-    validation: Validation
-    make_task: Callable[[int], ClassificationTask]
-    seed: int
-    folder: Path
-    interruption: Interruption
-    watcher: Watcher
 
 
 def fit(job: Job, *, resume: bool) -> TrainingState:

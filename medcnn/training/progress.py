@@ -16,6 +16,7 @@ from medcnn.training.state import TrainingState
 log = logging.getLogger("medcnn.progress")
 
 _LINE_EVERY_S = 60.0
+_SHOWN = ("train/loss", "val/loss", "val/auroc", "val/balanced_accuracy")  # MLflow and the report have the rest
 
 
 class TrainingProgress:
@@ -49,7 +50,7 @@ class TrainingProgress:
         self.tracker.metrics(shown, step=step)
         member = f"member {state.member + 1}/{plan.members} " if plan.members > 1 else ""
         best = "  best so far" if state.best_epoch == state.epoch - 1 else ""
-        numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key.startswith(("train/", "val/")))
+        numbers = "  ".join(f"{key} {row[key]:.4f}" for key in _SHOWN if key in row)
         log.info(
             "%sepoch %d/%d  %s  %s left%s", member, state.epoch, plan.epochs, numbers, self._left(step, plan), best
         )

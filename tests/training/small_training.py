@@ -18,8 +18,8 @@ from medcnn.inference.classifier import Classifier, OutputRule
 from medcnn.networks.plain_cnn import PlainCNN
 from medcnn.planning.plan import Plan
 from medcnn.tasks.classification import ClassificationTask
-from medcnn.training.fit import Job, Validation
 from medcnn.training.interruption import Interruption
+from medcnn.training.job import Job, Validation
 from medcnn.training.optimisation import build_optimizer
 from medcnn.transforms.random_steps import RandomSteps
 

@@ -14,7 +14,8 @@ from small_training import Recorder, make_job, pictures, weights_digest
 
 from medcnn.data.batches import Batches
 from medcnn.errors import TrainingError
-from medcnn.training.fit import Job, fit
+from medcnn.training.fit import fit
+from medcnn.training.job import Job
 
 
 class Poisoned:

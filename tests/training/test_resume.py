@@ -16,7 +16,8 @@ from small_training import Recorder, make_job, weights_digest
 from medcnn.data.batches import Batches
 from medcnn.errors import CheckpointError, DataError, Interrupted, NoSpaceError, TrainingError
 from medcnn.training.checkpoints import Checkpoints, read_checkpoint
-from medcnn.training.fit import Job, fit
+from medcnn.training.fit import fit
+from medcnn.training.job import Job
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 import pytest
 
-from medcnn.tracking.arguments import ArgumentError, key_values
+from medcnn.config.arguments import ArgumentError, key_values
 
 
 def test_what_is_typed_replaces_the_default():

@@ -1,0 +1,139 @@
+"""From read cases to answers: one question to the network for many scans, one overlay per scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from medcnn.batch.overlay import Words, overlay_png
+from medcnn.batch.reading import Read, as_rejection
+from medcnn.batch.view import Heat
+from medcnn.inference.prediction import Prediction
+from medcnn.model_package import NOT_A_NUMBER, ModelPackage
+from medcnn.scan import Reason, Rejection
+
+_SHOWN = 4  # of many classes, the most probable
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What is said about one case, and how it is shown; or why nothing can be said."""
+
+    prediction: Prediction | None = None
+    overlay: bytes | None = None
+    rejection: Rejection | None = None
+
+
+def predictions(package: ModelPackage, batch: Sequence[Read]) -> list[Prediction | Rejection]:
+    """For each case of a batch; where the batch fails as a whole, its cases are asked one by one."""
+    entries = [read.entry for read in batch if read.entry is not None]
+    try:
+        images = np.stack([entry.image for entry in entries])
+        found = package.predict_images(images, [entry.facts for entry in entries])
+    except Exception as error:
+        if len(batch) == 1:
+            return [_failure(error)]
+        return [answer for read in batch for answer in predictions(package, [read])]
+    return [_checked(prediction) for prediction in found]
+
+
+def _checked(prediction: Prediction) -> Prediction | Rejection:
+    if NOT_A_NUMBER in prediction.flags:
+        return Rejection(
+            Reason.INTERNAL,
+            "the network's answer is not a finite number",
+            "Look at the scan, and evaluate the model anew",
+        )
+    return prediction
+
+
+def _failure(error: Exception) -> Rejection:
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return Rejection(
+            Reason.MEMORY, "the device has too little memory for this scan", "Set inference.accelerator=cpu"
+        )
+    return as_rejection(error)
+
+
+def heats(
+    package: ModelPackage, batch: Sequence[Read], found: Sequence[Prediction | Rejection]
+) -> list[Heat | Rejection | None]:
+    """Where the members looked, from 0 to 1, for each case that is shown; one by one where a batch fails as a whole."""
+    from medcnn.explain.batch_gradcam import grad_cams
+
+    asked = [
+        (read.entry.image, shown_class(package, prediction))
+        for read, prediction in zip(batch, found, strict=True)
+        if read.view is not None and read.entry is not None and isinstance(prediction, Prediction)
+    ]
+    if not asked:
+        return [None] * len(batch)
+    try:
+        images, classes = np.stack([image for image, _ in asked]), [shown for _, shown in asked]
+        mean = np.mean([grad_cams(network, images, classes) for network in package.classifier.networks], axis=0)
+    except Exception as error:
+        if len(batch) == 1:
+            return [_failure(error)]
+        pairs = zip(batch, found, strict=True)
+        return [heat for read, prediction in pairs for heat in heats(package, [read], [prediction])]
+    drawn = iter(mean / np.maximum(mean.max(axis=tuple(range(1, mean.ndim)), keepdims=True), 1e-12))
+    shown = [read.view is not None and isinstance(said, Prediction) for read, said in zip(batch, found, strict=True)]
+    return [np.asarray(next(drawn), np.float32) if is_shown else None for is_shown in shown]
+
+
+def explained(package: ModelPackage, read: Read, prediction: Prediction, heat: Heat | Rejection | None) -> Answer:
+    """With its overlay; a picture that cannot be drawn fails its case, since nobody would look twice for it."""
+    if isinstance(heat, Rejection):
+        return Answer(rejection=heat)
+    if read.view is None or heat is None:
+        return Answer(prediction)
+    try:
+        name = package.classifier.rule.class_names[shown_class(package, prediction)]
+        return Answer(
+            prediction, overlay_png(read.view, heat, _words(package, read.case.case_id, prediction, name, heat))
+        )
+    except Exception as error:
+        rejection = _failure(error)
+        return Answer(rejection=replace(rejection, found=f"{rejection.found}, while the overlay was drawn"))
+
+
+def shown_class(package: ModelPackage, prediction: Prediction) -> int:
+    """The class decided for; where that is none or several, the most probable."""
+    names = package.classifier.rule.class_names
+    if prediction.decision in names:
+        return names.index(prediction.decision)
+    return int(np.argmax([prediction.probability[name] for name in names]))
+
+
+def _words(package: ModelPackage, case_id: str, prediction: Prediction, shown: str, heat: Heat) -> Words:
+    decided = prediction.decision
+    if decided:
+        headline = f"{decided}   {prediction.confidence:.2f}"
+    else:
+        headline = "no decision: not the kind of scan this model knows"
+    caption = (
+        f"Heat: Grad-CAM for {shown}, relative to its own maximum. It shows where the answer was sensitive to the "
+        f"scan, not why, and outlines no disease. Intended use: {package.description.intended_use}"
+    )
+    return Words(
+        case_id,
+        headline,
+        _numbers(package, prediction),
+        f"What spoke for {shown}" if heat.max() > 0 else f"Nothing in the last layer spoke for {shown}",
+        caption,
+        prediction.flags,
+        is_warning=not decided,
+    )
+
+
+def _numbers(package: ModelPackage, prediction: Prediction) -> str:
+    rule = package.classifier.rule
+    ranked = sorted(prediction.probability.items(), key=lambda pair: -pair[1])
+    text = " · ".join(f"{name} {value:.2f}" for name, value in ranked[:_SHOWN])
+    text += f" and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else ""
+    limit = f"; {rule.class_names[-1]} is decided from {rule.limits()[0]:.2f}" if rule.kind == "binary" else ""
+    return f"Probabilities: {text}{limit}" if prediction.decision else f"Not to be relied on: {text}"

@@ -1,0 +1,107 @@
+"""ledger.jsonl: one row per finished case, appended after its outputs are safe on disk. What is in it was done."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+OK, REJECTED, FAILED = "ok", "rejected", "failed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one case ended. Private zone: the reference may hold a folder's name.
+
+    status         ok, rejected (the input cannot be used) or failed (this run could not do it; done again next time)
+    found, remedy  of a rejection or a failure
+    input_sha256   of the bytes of every file the scan was read from; "" where they could not be read
+    output_sha256  of the answer in this row and of the overlay's bytes together
+    probability    class -> calibrated probability
+    reason         why a decision is withheld
+    """
+
+    case_id: str
+    reference: str
+    status: str
+    model: str
+    settings: str
+    input_sha256: str
+    output_sha256: str = ""
+    reason_code: str = ""
+    found: str = ""
+    remedy: str = ""
+    probability: dict[str, float] = field(default_factory=dict)
+    decision: str = ""
+    confidence: float | None = None
+    flags: tuple[str, ...] = ()
+    reason: str = ""
+    seconds: float = 0.0
+
+    def sealed(self, overlay: bytes | None) -> Row:
+        """With the hash over the answer and the overlay (None: there is none)."""
+        answer = {key: value for key, value in asdict(self).items() if key not in ("output_sha256", "seconds")}
+        whole = sha256(json.dumps(answer, sort_keys=True).encode())
+        whole.update(sha256(overlay).digest() if overlay is not None else b"none")
+        return replace(self, output_sha256=whole.hexdigest())
+
+    def is_intact(self, overlay: bytes | None) -> bool:
+        """Neither the answer nor the overlay changed since they were written."""
+        return self.sealed(overlay).output_sha256 == self.output_sha256
+
+    def in_words(self) -> str:
+        """Why there is no answer, or no decision."""
+        return f"{self.reason_code}: {self.found}. {self.remedy}" if self.reason_code else self.reason
+
+
+class Ledger:
+    """The rows of one results folder; the last row of a case counts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damaged_lines = 0
+        self._rows: dict[str, Row] = {}
+        self._ends_clean = True
+        self._read()
+
+    @property
+    def rows(self) -> Mapping[str, Row]:
+        """By case_id."""
+        return self._rows
+
+    def append(self, row: Row) -> None:
+        """Durable when this returns; nothing is written where the same was known already. Raises OSError."""
+        known = self._rows.get(row.case_id)
+        if known is not None and replace(known, seconds=row.seconds) == row:
+            return
+        line = json.dumps(asdict(row), allow_nan=False) + "\n"
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(handle, "ab") as stream:
+            stream.write((line if self._ends_clean else "\n" + line).encode())
+            self._ends_clean = False  # until it is known to be written whole
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._ends_clean = True
+        self._rows[row.case_id] = row
+
+    def _read(self) -> None:
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return
+        self._ends_clean = not content or content.endswith(b"\n")
+        for line in content.splitlines():
+            try:
+                row = _row(json.loads(line))
+            except (ValueError, TypeError, KeyError):  # cut off by a crash, or damaged: the case is done again
+                self.damaged_lines += bool(line.strip())
+                continue
+            self._rows[row.case_id] = row
+
+
+def _row(found: dict[str, Any]) -> Row:
+    return Row(**{**found, "flags": tuple(found["flags"])})

@@ -1,0 +1,160 @@
+"""Scans read and prepared in threads ahead of the network; few at a time: memory follows the case, not the folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from medcnn.batch.cases import Case
+from medcnn.batch.view import View
+from medcnn.data.cache import Entry
+from medcnn.data.prepared import prepared_entry
+from medcnn.errors import DataError
+from medcnn.io.read import read_scan, source_files
+from medcnn.scan import Reason, Rejection, Scan, ScanRejected
+from medcnn.transforms.preprocessing import Preprocessing
+
+READERS = min(4, os.cpu_count() or 1)
+
+Mark = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """One case as far as it comes without a network.
+
+    entry      prepared; None where it was answered before (is_done) or cannot be used (rejection)
+    view       the scan as a person looks at it, where overlays are drawn
+    """
+
+    case: Case
+    input_sha256: str
+    seconds: float
+    entry: Entry | None = None
+    view: View | None = None
+    rejection: Rejection | None = None
+    is_done: bool = False
+
+
+class Reader:
+    """Hashes, reads and prepares the cases of one root.
+
+    is_done  whether a case with this content was answered before, and its output is still whole
+    """
+
+    def __init__(
+        self, root: Path, preprocessing: Preprocessing, is_done: Callable[[Case, str], bool], *, with_views: bool
+    ) -> None:
+        self.root, self.preprocessing, self.with_views = root, preprocessing, with_views
+        self._is_done = is_done
+
+    def all(self, cases: Sequence[Case]) -> Generator[Read]:
+        """In the order of the cases. Closing the iterator waits for the reads in hand only."""
+        waiting: deque[Future[Read]] = deque()
+        pool = ThreadPoolExecutor(READERS, thread_name_prefix="medcnn-read")
+        try:
+            for case in cases:
+                waiting.append(pool.submit(self.one, case))
+                if len(waiting) > 2 * READERS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def one(self, case: Case) -> Read:
+        """Never raises: what goes wrong with one case ends as its rejection."""
+        began = time.perf_counter()
+        digest = ""
+        try:
+            files = _files(self.root, case)
+            marks = [_mark(path) for path in files]
+            digest = _content_digest(files, marks)
+            if self._is_done(case, digest):
+                return Read(case, digest, time.perf_counter() - began, is_done=True)
+            if case.rejection is not None:
+                return Read(case, digest, time.perf_counter() - began, rejection=case.rejection)
+            entry, view = self._prepared(case)
+            _require_unchanged(files, marks)
+            return Read(case, digest, time.perf_counter() - began, entry, view)
+        except Exception as error:
+            return Read(case, digest, time.perf_counter() - began, rejection=as_rejection(error, case.rejection))
+
+    def _prepared(self, case: Case) -> tuple[Entry, View | None]:
+        scan = read_scan(self.root, case.reference, voi=self.preprocessing.voi)
+        _require_same_kind(scan, self.preprocessing)
+        entry = prepared_entry(scan, self.preprocessing)
+        return entry, View.of(scan, self.preprocessing) if self.with_views else None
+
+
+def as_rejection(error: Exception, known: Rejection | None = None) -> Rejection:
+    """What one case's exception is called; the header's own rejection comes first."""
+    if known is not None:
+        return known
+    match error:
+        case ScanRejected():
+            return error.rejection
+        case DataError():
+            return Rejection(Reason.DTYPE, str(error), "Give scans like those the model was trained on")
+        case MemoryError():
+            return Rejection(Reason.MEMORY, "there is not enough memory for this scan", "Give the process more memory")
+        case OSError():
+            return Rejection(
+                Reason.READ_ERROR,
+                f"the file cannot be read ({type(error).__name__})",
+                "Check the disk and that you may read the file",
+            )
+    return Rejection(Reason.INTERNAL, f"unforeseen {type(error).__name__}", "Report this as a bug in medcnn")
+
+
+def _files(root: Path, case: Case) -> list[Path]:
+    if case.rejection is None:
+        return source_files(root, case.reference)
+    path = root / case.reference
+    return [path] if path.is_file() else []
+
+
+def _mark(path: Path) -> Mark:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _content_digest(files: Sequence[Path], marks: Sequence[Mark]) -> str:
+    digests = [_file_digest(path, mark) for path, mark in zip(files, marks, strict=True)]
+    return sha256(b"".join(digests)).hexdigest() if digests else ""
+
+
+@lru_cache(maxsize=8)  # an archive holds thousands of cases; other files are hashed once anyway
+def _file_digest(path: Path, mark: Mark) -> bytes:
+    digest = sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
+def _require_unchanged(files: Sequence[Path], marks: Sequence[Mark]) -> None:
+    if [_mark(path) for path in files] != list(marks):
+        raise ScanRejected(
+            Reason.INPUT_CHANGED,
+            "the file changed while it was read",
+            "Let the copying end, then run the command again",
+        )
+
+
+def _require_same_kind(scan: Scan, preprocessing: Preprocessing) -> None:
+    wanted = len(preprocessing.size_px)
+    if scan.spatial_dims != wanted:
+        kinds = {2: "a picture", 3: "a volume"}
+        raise ScanRejected(
+            Reason.GEOMETRY_MISMATCH,
+            f"this scan is {kinds.get(scan.spatial_dims, 'of unknown shape')} and the model takes {kinds[wanted]}",
+            f"Leave it out, or use a model for {'volumes' if wanted == 2 else 'pictures'}",
+        )

@@ -1,0 +1,143 @@
+"""A scan as a person looks at it, small enough to keep until it is answered, and where the network looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medcnn.scan import Scan, Voxels
+from medcnn.transforms.preprocessing import Preprocessing
+
+Grey = npt.NDArray[np.uint8]
+Heat = npt.NDArray[np.float32]
+
+MOST_PX = 1280  # of a picture's longer side; of a volume nothing is left out
+_DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles drawn black and white
+
+
+@dataclass(frozen=True)
+class Step:
+    """Along one axis: index in the network's grid = scale * index in the view + offset."""
+
+    scale: float
+    offset: float
+
+    def to_network(self, index: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return index * self.scale + self.offset
+
+    def to_view(self, index: float) -> float:
+        return (index - self.offset) / self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Grey values to look at.
+
+    grey      (H, W) as the file shows it, bright is dense; or (X, Y, Z) turned so that the axes grow to R, A, S
+    edges_mm  of its voxels, or 1 where the file does not say
+    steps     per axis, into the network's grid
+    oriented  the axes' directions in the patient are known
+    """
+
+    grey: Grey
+    edges_mm: tuple[float, ...]
+    steps: tuple[Step, ...]
+    oriented: bool
+
+    @classmethod
+    def of(cls, scan: Scan, preprocessing: Preprocessing) -> View:
+        """From a scan in its true meaning."""
+        values = scan.voxels[0] if len(scan.voxels) == 1 else scan.voxels.mean(axis=0)
+        edges = tuple(float(edge) for edge in scan.spacing_mm or (1.0,) * scan.spatial_dims)
+        if scan.geometry is not None and values.ndim == 3:
+            values, edges = _to_ras(values, scan.geometry.affine)
+        steps = [
+            Step(*pair)
+            for pair in placement(values.shape, edges, preprocessing, has_geometry=scan.geometry is not None)
+        ]
+        if values.ndim == 2 and max(values.shape) > MOST_PX:
+            block = -(-max(values.shape) // MOST_PX)
+            values = _block_means(values, block)
+            edges = tuple(edge * block for edge in edges)
+            steps = [Step(step.scale * block, step.offset + step.scale * (block - 1) / 2) for step in steps]
+        return cls(_grey(values), edges, tuple(steps), scan.geometry is not None)
+
+    def heat_at(self, heat: Heat, axes_indices: Sequence[npt.NDArray[np.float64]]) -> Heat:
+        """heat on the network's grid, read at view indices (one array an axis, broadcast together); 0 outside."""
+        from scipy.ndimage import map_coordinates
+
+        places = np.broadcast_arrays(
+            *(step.to_network(index) for step, index in zip(self.steps, axes_indices, strict=True))
+        )
+        found = map_coordinates(heat, np.stack(places), order=1, mode="nearest", output=np.float32)
+        inside = np.ones(found.shape, bool)
+        for place, size in zip(places, heat.shape, strict=True):
+            inside &= (place >= -0.5) & (place <= size - 0.5)
+        return np.where(inside, found, 0).astype(np.float32)
+
+    def hottest(self, heat: Heat) -> tuple[int, ...]:
+        """The view's voxel nearest to the hottest of the network's grid; the centre where nothing is hot."""
+        if not heat.max() > 0:
+            return tuple(side // 2 for side in self.grey.shape)
+        peak = np.unravel_index(int(heat.argmax()), heat.shape)
+        nearest = (round(step.to_view(float(index))) for step, index in zip(self.steps, peak, strict=True))
+        return tuple(min(max(index, 0), side - 1) for index, side in zip(nearest, self.grey.shape, strict=True))
+
+
+def placement(
+    shape: Sequence[int], edges_mm: Sequence[float], steps: Preprocessing, *, has_geometry: bool
+) -> list[tuple[float, float]]:
+    """(scale, offset) per axis of what Preprocessing.apply does to the grid: resize or resample, crop, pad."""
+    size = steps.size_px
+    if tuple(shape) == size and not steps.spacing_mm and not has_geometry:
+        return [(1.0, 0.0)] * len(size)
+    if steps.spacing_mm:
+        ratio = [edge / wanted for edge, wanted in zip(edges_mm, steps.spacing_mm, strict=True)]
+        if has_geometry:  # resampling keeps the first voxel's centre where it is
+            new = [round((side - 1) * r) + 1 for side, r in zip(shape, ratio, strict=True)]
+            return [(r, float(_moved(n, wanted))) for r, n, wanted in zip(ratio, new, size, strict=True)]
+        new = [round(side * r) for side, r in zip(shape, ratio, strict=True)]
+    elif steps.keep_aspect:
+        from medcnn.transforms.regrid import fitted
+
+        new = fitted(shape, edges_mm, size)
+    else:
+        new = list(size)
+    scales = [n / side for n, side in zip(new, shape, strict=True)]  # resizing keeps the outer edges where they are
+    return [(s, (s - 1) / 2 + _moved(n, wanted)) for s, n, wanted in zip(scales, new, size, strict=True)]
+
+
+def _moved(side: int, wanted: int) -> int:
+    """By how many pixels centred cropping (negative) or padding moves an axis."""
+    return (wanted - side) // 2 if side <= wanted else -max(0, side // 2 - wanted // 2)
+
+
+def _to_ras(values: Voxels, affine: npt.NDArray[np.float64]) -> tuple[Voxels, tuple[float, ...]]:
+    """The axes in the order and direction nearest to R, A, S: MONAI's, as in preprocessing."""
+    import torch
+    from monai.data import MetaTensor
+    from monai.transforms import Orientation
+
+    tensor: Any = MetaTensor(torch.from_numpy(np.ascontiguousarray(values))[None], affine=torch.from_numpy(affine))
+    turned: Any = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(tensor)
+    return np.asarray(turned.numpy()[0]), tuple(float(edge) for edge in turned.pixdim)
+
+
+def _block_means(values: Voxels, block: int) -> Voxels:
+    rows, columns = (side // block * block for side in values.shape)
+    blocks = values[:rows, :columns].reshape(rows // block, block, columns // block, block)
+    return np.asarray(blocks.mean(axis=(1, 3)), np.float32)
+
+
+def _grey(values: Voxels) -> Grey:
+    sample = values.ravel()[
+        :: max(1, values.size // 1_000_000)
+    ]  # percentiles of all voxels would cost more than reading
+    low, high = (float(value) for value in np.percentile(sample, [_DARKEST, _BRIGHTEST]))
+    if not high > low:
+        low, high = float(values.min()), float(max(values.max(), values.min() + 1))
+    return np.asarray(np.clip((values - low) * (255 / (high - low)), 0, 255), np.uint8)

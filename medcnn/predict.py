@@ -1,0 +1,197 @@
+"""Predict: a trained model over a folder of scans, unattended.
+
+python -m medcnn.predict model=<package or run> input=<folder or scan> output=<folder> [explain=gradcam|none]
+
+Nothing heavy is imported before the paths are known to be right.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medcnn.config.compose import open_door
+from medcnn.config.errors import ConfigError
+from medcnn.config.folders import data_root
+from medcnn.config.verbs import PredictConf
+
+if TYPE_CHECKING:
+    from medcnn.batch.cases import CaseList
+    from medcnn.batch.folder import Finished
+    from medcnn.batch.ledger import Row
+    from medcnn.data.privacy import Keyring
+    from medcnn.model_package import ModelPackage
+    from medcnn.training.interruption import Interruption
+
+log = logging.getLogger("medcnn.predict")
+
+USAGE = """usage: python -m medcnn.predict model=<package or run> input=<folder or scan> output=<folder>
+
+Answer for every scan of a folder, at any depth: predictions.csv, an overlay picture per case and a ledger in the output
+folder. DICOM, NIfTI, PNG, JPEG and .npz arrays. What is no scan is skipped; what cannot be used is listed and why.
+
+  model=<folder>             a model package, or a run folder
+  input=<folder or file>     is never written to
+  output=<folder>            new, or of an earlier predict: only what is missing, changed or damaged is done again
+  explain=gradcam | none     an overlay per case: where the network looked
+  inference.batch_cases=64   scans per question; the answers do not depend on it
+  inference.accelerator=auto cpu, gpu, mps
+  modules=[my_networks]      where a package of your own network may be imported from
+
+exit codes: 0 all answered, 1 could not be done, 2 the config cannot be run, 3 no scan found, 8 some rejected or failed,
+  9 all of them, 28 no space, 130 and 143 interrupted (the same command goes on where it stopped)
+"""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What became of a folder.
+
+    rows       one per case, in the order of their references
+    skipped    how many files are no scans
+    exit_code  0 all answered, 3 there was none, 8 some rejected or failed, 9 all
+    """
+
+    output: Path
+    rows: list[Row]
+    skipped: int
+    computed: int
+    exit_code: int
+
+
+def predict(conf: PredictConf) -> Predicted:
+    """Answer for every scan below conf.input, into conf.output.
+
+    Raises ConfigError and medcnn.errors.UserError (package, no space, interrupted) with what to do.
+    """
+    require_paths(conf)
+    from medcnn.run_folder import log_to_terminal, writing
+    from medcnn.training.interruption import Interruption
+
+    log_to_terminal()
+    output = Path(conf.output).expanduser().resolve()
+    with Interruption().listening() as interruption, writing(output):
+        return _predict(conf, output, interruption)
+
+
+def _predict(conf: PredictConf, output: Path, interruption: Interruption) -> Predicted:
+    from medcnn.batch.folder import FolderRun
+    from medcnn.batch.results import Results
+    from medcnn.data.privacy import Keyring, key_file
+    from medcnn.run_folder import RunFolder, locked
+
+    package = _opened(conf)
+    results = Results(output)
+    with locked(RunFolder(output)):
+        # Cases: by their headers; what is none is skipped and counted
+        listed = _listed(conf, Keyring.at(key_file(conf.privacy.key_file, output)))
+
+        # Answers: each finished, with its overlay and its row in the ledger, before the next
+        run = FolderRun(package, results, interruption, explain=conf.explain == "gradcam")
+        began = time.monotonic()
+        finished = run.over(listed)
+
+        return _told(output, listed, finished, time.monotonic() - began)
+
+
+def require_paths(conf: PredictConf) -> None:
+    """Raise ConfigError for paths that cannot be, before anything heavy is imported."""
+    source, output = data_root(conf.input), Path(conf.output).expanduser().resolve()
+    package = Path(conf.package).expanduser()
+    problems = []
+    if not package.is_dir():
+        problems.append(f"model: there is no folder {conf.package!r}. Give a run folder or a model package")
+    if not source.exists():
+        problems.append(f"input: there is no {conf.input!r}. Give a folder of scans, or one scan")
+    elif source.is_dir() and output.is_relative_to(source):
+        problems.append(f"output: {conf.output!r} lies in the input, which is never written to. Give another folder")
+    elif source.is_relative_to(output / "overlays"):
+        problems.append(f"input: {conf.input!r} lies in the overlays of the output. Give another folder")
+    if output.exists() and not output.is_dir():
+        problems.append(f"output: {conf.output!r} is a file. Give a folder")
+    key = Path(conf.privacy.key_file).expanduser().resolve()
+    if conf.privacy.key_file and source.is_dir() and key.is_relative_to(source):
+        problems.append("privacy.key_file: lies in the input, which is never written to. Keep the key elsewhere")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _opened(conf: PredictConf) -> ModelPackage:
+    """The package, its networks loaded and checked. Raises PackageError."""
+    from medcnn.errors import PackageError
+    from medcnn.explain.gradcam import target_layer
+    from medcnn.model_package import load_package
+
+    inference = conf.inference
+    package = load_package(
+        Path(conf.package).expanduser(),
+        accelerator=inference.accelerator,
+        batch_cases=inference.batch_cases,
+        modules=conf.modules,
+    )
+    channels = package.description.preprocessing.num_channels
+    if channels > 1:
+        raise PackageError(
+            f"this model looks at {channels} images of each case together, and a folder does not say which belong "
+            f"together. Write a manifest and use evaluate"
+        )
+    if conf.explain == "gradcam":
+        try:
+            target_layer(package.classifier.networks[0])
+        except ValueError as error:
+            raise PackageError(str(error)) from error
+    log.info("model %s: %s", package.digest, ", ".join(package.classifier.rule.class_names))
+    log.info("%s", package.description.intended_use)
+    shifts = inference.shifts or package.classifier.shifts
+    return replace(package, classifier=replace(package.classifier, shifts=shifts))
+
+
+def _listed(conf: PredictConf, keyring: Keyring) -> CaseList:
+    from medcnn.batch.cases import list_cases
+
+    said = time.monotonic()
+
+    def report(number: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > 10:
+            said = time.monotonic()
+            log.info("looking for scans: %d so far", number)
+
+    listed = list_cases(data_root(conf.input), keyring, report=report)
+    log.info("found %d cases; %d files are no scans", len(listed.cases), len(listed.skipped))
+    if listed.sharing_an_identity:
+        log.warning(
+            "%d scans claim the identity of another: their case_id is from their path too", listed.sharing_an_identity
+        )
+    return listed
+
+
+def _told(output: Path, listed: CaseList, finished: Finished, seconds: float) -> Predicted:
+    from medcnn.batch.progress import in_words
+    from medcnn.batch.summary import exit_code, summary
+
+    log.info("")
+    for line in summary(finished.rows, listed.skipped, computed=finished.computed):
+        log.info("%s", line)
+    if finished.computed:
+        log.info("took %s, %.1f cases a second", in_words(seconds), finished.computed / max(seconds, 1e-3))
+    log.info("results  %s", output / "predictions.csv")
+    if (output / "overlays").is_dir():
+        log.info("overlays %s", output / "overlays")
+    return Predicted(output, finished.rows, len(listed.skipped), finished.computed, exit_code(finished.rows))
+
+
+def _run(conf: PredictConf) -> int:
+    return predict(conf).exit_code
+
+
+def main() -> None:
+    """The command."""
+    open_door("predict", _run, usage=USAGE)
+
+
+if __name__ == "__main__":
+    main()

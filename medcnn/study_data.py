@@ -1,0 +1,119 @@
+"""The data of a training: cases with splits, prepared scans, and the checks that must pass before the first step."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from medcnn.config.verbs import TrainConf
+from medcnn.data.cache import Cache
+from medcnn.data.dataset import (
+    Dataset,
+    in_words,
+    most_common_rejections,
+    open_dataset,
+    prepare_dataset,
+    require_trainable,
+    without_leaks,
+    write_used_manifest,
+)
+from medcnn.data.prepared import Prepared
+from medcnn.data.privacy import PRIVATE_FOLDER, Keyring
+from medcnn.debugging import debug_cases
+from medcnn.errors import TrainingError
+from medcnn.run_folder import RunFolder
+from medcnn.transforms.preprocessing import Preprocessing
+
+log = logging.getLogger("medcnn.train")
+
+
+@dataclass(frozen=True, eq=False)
+class StudyData:
+    """Cases with splits and prepared scans, and what a reader of the results must know of them."""
+
+    dataset: Dataset
+    prepared: Prepared
+    preprocessing: Preprocessing
+    remarks: list[str]
+
+    @property
+    def in_channels(self) -> int:
+        """Image columns of the manifest."""
+        return self.preprocessing.num_channels
+
+    def targets(self, split: str) -> npt.NDArray[np.float32]:
+        """(n, K) of the prepared cases of a split."""
+        return self.dataset.labels.targets(self.prepared.of_split(split).cases)
+
+
+def load_study_data(conf: TrainConf, run: RunFolder, keyring: Keyring, *, resumes: bool) -> StudyData:
+    """Read, check, prepare; writes manifest.csv as used. Raises DataError, LeakageError, TrainingError."""
+    dataset = open_dataset(conf.data, keyring, splits=True)
+    if conf.debug != "none":
+        dataset = replace(dataset, manifest=debug_cases(dataset.manifest, dataset.labels, conf.debug))
+    require_trainable(dataset)
+    channels = max(1, len(dataset.manifest.channels))
+    preprocessing = Preprocessing.of(conf.transforms, voi=conf.data.voi, num_channels=channels)
+    cache = Cache(_cache_folder(conf))
+    began = time.monotonic()
+    prepared = prepare_dataset(dataset, conf.data, preprocessing, cache, report=_reporter("preparing scans"))
+    prepared, remarks = _without_what_must_not_be_trained_on(conf, prepared)
+    cache.shrink(conf.cache.quota_gb * 1e9)
+    dataset = replace(dataset, manifest=dataset.manifest.with_cases(prepared.cases))
+    _freeze(run, dataset, resumes=resumes)
+    write_used_manifest(run.path / "manifest.csv", prepared.cases, keyring, shareable=False)
+    log.info("data: %s; %.0f s", in_words(dataset.counts()), time.monotonic() - began)
+    remarks = [*dataset.remarks, *remarks]
+    for remark in remarks:
+        log.info("note: %s", remark)
+    return StudyData(dataset, prepared, preprocessing, remarks)
+
+
+def _without_what_must_not_be_trained_on(conf: TrainConf, prepared: Prepared) -> tuple[Prepared, list[str]]:
+    remarks = []
+    for case, rejection in prepared.rejected:
+        log.warning("left out %s: %s", case.case_id, rejection)
+    if prepared.rejected:
+        remarks.append(f"{len(prepared.rejected)} scans could not be used: {most_common_rejections(prepared)}")
+    if conf.debug != "overfit":  # there the same cases are in every split on purpose
+        rejected = prepared.rejected
+        prepared, dropped = without_leaks(prepared, conf.data.duplicates)
+        prepared = replace(prepared, rejected=rejected)
+        if dropped:
+            remarks.append(f"{dropped} training scans were dropped: copies of them are in other splits")
+    return prepared, remarks
+
+
+def _freeze(run: RunFolder, dataset: Dataset, *, resumes: bool) -> None:
+    """The division of a run never changes under it."""
+    frozen = run.path / "split.digest"
+    if resumes and frozen.is_file() and frozen.read_text() != dataset.split_digest:
+        raise TrainingError(
+            "INPUT_CHANGED: the manifest or its splits changed since this run began. Start a new training"
+        )
+    frozen.write_text(dataset.split_digest)
+
+
+def _cache_folder(conf: TrainConf) -> Path:
+    if conf.cache.folder:
+        return Path(conf.cache.folder).expanduser()
+    return Path(conf.output).expanduser().absolute() / PRIVATE_FOLDER / "cache"
+
+
+def _reporter(what: str) -> Callable[[int, int], None]:
+    """A line every ten seconds."""
+    said = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > 10:
+            said = time.monotonic()
+            log.info("%s: %d of %d", what, done, total)
+
+    return report
