@@ -66,6 +66,7 @@ def load_study_data(conf: TrainConf, run: RunFolder, keyring: Keyring, *, resume
     prepared, remarks = _without_what_must_not_be_trained_on(conf, prepared)
     cache.shrink(conf.cache.quota_gb * 1e9)
     dataset = replace(dataset, manifest=dataset.manifest.with_cases(prepared.cases))
+    require_trainable(dataset)  # again: scans may have been left out
     _freeze(run, dataset, resumes=resumes)
     write_used_manifest(run.path / "manifest.csv", prepared.cases, keyring, shareable=False)
     log.info("data: %s; %.0f s", in_words(dataset.counts()), time.monotonic() - began)

@@ -40,7 +40,6 @@ class DataConf:
     class_codes: dict[str, str] = field(default_factory=dict)  # class -> SNOMED CT code, into the model package
     voi: str = choice("none", "none", "window", "lut")  # a DICOM's display window is for eyes; networks want the values
     duplicates: str = choice("stop", "stop", "drop_from_train")
-    align: str = choice("none", "none", "resample")  # channels on another grid
     splits: SplitConf = field(default_factory=SplitConf)
     max_rejected: float = number(0.05, at_least=0, at_most=1)  # share of unreadable scans that may be left out
     workers: int = number(0, at_least=0)  # loading processes; data that fits into memory needs none

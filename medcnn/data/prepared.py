@@ -171,6 +171,8 @@ class Preparer:
             return self.entry(case)
         except ScanRejected as error:
             return error.rejection
+        except DataError as error:  # a picture among volumes, or the like
+            return Rejection(Reason.GEOMETRY_MISMATCH, str(error), "Take it out of the manifest")
 
 
 def prepared_entry(scan: Scan, preprocessing: Preprocessing) -> Entry:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,17 +25,18 @@ class Keyring:
 
     @classmethod
     def at(cls, file: Path) -> Keyring:
-        """The key in the file, made there on first use (mode 0600)."""
-        try:
+        """The key in the file, made there on first use (mode 0600), whole or not at all."""
+        if not file.exists():
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            key = file.read_bytes()
-            if len(key) < 32:
-                raise DataError(f"the privacy key {file} is damaged. Restore it, or delete it to start anew") from None
-            return cls(key)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(key := secrets.token_bytes(32))
+            handle, aside = tempfile.mkstemp(dir=file.parent, prefix=".key-")  # mode 0600
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(secrets.token_bytes(32))
+            with suppress(FileExistsError):  # another process was first: its key counts
+                os.link(aside, file)
+            Path(aside).unlink()
+        key = file.read_bytes()
+        if len(key) < 32:
+            raise DataError(f"the privacy key {file} is damaged. Restore it, or delete it to start anew")
         return cls(key)
 
     def _name(self, kind: str, text: str) -> str:

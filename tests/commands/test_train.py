@@ -290,3 +290,20 @@ def test_a_dead_mlflow_server_costs_a_warning(
     assert code == 0
     assert "`medcnn sync` delivers it" in said
     assert next(tmp_path.glob("xray_cls/2*/tracking/events.jsonl")).stat().st_size > 0
+
+
+def test_a_class_that_is_left_without_readable_scans_is_named(tmp_path: Path) -> None:
+    root = write_pictures(tmp_path / "data")
+    for row in manifest_rows(root):
+        if row[4] == "val" and row[3] == "sick":
+            (root / row[2]).write_bytes(b"broken")
+    with pytest.raises(DataError, match="the validation split has one class only"):
+        train(train_conf(root, tmp_path / "runs", "data.max_rejected=0.5"))
+
+
+def test_a_volume_among_pictures_is_left_out_and_named(tmp_path: Path, samples: Path) -> None:
+    root = write_pictures(tmp_path / "data")
+    shutil.copy(next((samples / "mri" / "images").glob("*.nii.gz")), root / "volume.nii.gz")
+    changed(root, "image", "volume.nii.gz", slice(0, 1))
+    run = train(train_conf(root, tmp_path / "runs", "trainer.epochs=1"))
+    assert "left out case-00: GEOMETRY_MISMATCH: this scan is a volume" in (run / "log.txt").read_text()

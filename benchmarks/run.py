@@ -1,0 +1,30 @@
+"""make bench: every benchmark that this machine can run.
+
+    python -m benchmarks.run
+
+PneumoniaMNIST is measured where MEDCNN_DATA names the folder of real data sets.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """One after another, each in a process of its own."""
+    commands = [["benchmarks.startup"], ["benchmarks.overhead"]]
+    data = os.environ.get("MEDCNN_DATA")
+    if data and (root := Path(data) / "pneumoniamnist").is_dir():
+        commands.append(["benchmarks.pneumoniamnist", f"root={root}"])
+    else:
+        print("PneumoniaMNIST is not measured: MEDCNN_DATA names no folder with it")
+    for command in commands:
+        print(f"\n== {' '.join(command[:1])}", flush=True)
+        subprocess.run([sys.executable, "-m", *command], check=True)
+
+
+if __name__ == "__main__":
+    main()
