@@ -18,7 +18,7 @@ from medcnn.errors import DataError
 from medcnn.evaluation.calibration import fit_temperature
 from medcnn.evaluation.classification import ClassificationResult, evaluate_classification
 from medcnn.evaluation.thresholds import balanced_threshold
-from medcnn.explain.gradcam import grad_cam
+from medcnn.explain.gradcam import grad_cam, has_maps
 from medcnn.inference.classifier import Classifier, OutputRule
 from medcnn.reporting.confusion_figure import confusion_figure
 from medcnn.reporting.figures import SavedFigure, save
@@ -183,8 +183,8 @@ def worst_cases(measured: Measured, classifier: Classifier, keyring: Keyring, *,
 def _card(measured: Measured, index: int, classifier: Classifier, keyring: Keyring) -> CaseCard:
     case, image = measured.prepared.cases[index], measured.prepared.images[[index]][0]
     shown = int(measured.probability[index].argmax())
-    heat = grad_cam(classifier.networks[0], image, shown)
-    plane = middle_plane(heat)
+    heat = grad_cam(classifier.networks[0], image, shown) if has_maps(classifier.networks[0]) else None
+    plane = middle_plane(heat if heat is not None else np.abs(image[0]))
     return CaseCard(
         case_id=case.case_id,
         truth=measured.truths[index],
@@ -193,7 +193,7 @@ def _card(measured: Measured, index: int, classifier: Classifier, keyring: Keyri
         patient_key=keyring.patient_key(case.patient_id),
         split=case.split,
         image=picture(image, plane),
-        heat=picture(heat[None], plane),
+        heat=None if heat is None else picture(heat[None], plane),
     )
 
 

@@ -268,17 +268,16 @@ class Study:
         metrics = review_run(
             self.run, self.conf, package, data.dataset, data.prepared, data.remarks, state, self.keyring
         )
-        numbers = {f"{s}/{m}": v["value"] for s, found in metrics.items() if s != "training" for m, v in found.items()}
-        flat_numbers = {key: float(value) for key, value in numbers.items() if value is not None}
+        headline = next(split for split in ("test", "calib", "val") if split in metrics)  # val's curves are there already
+        found = {name: one["value"] for name, one in metrics[headline].items() if one["value"] is not None}
+        numbers = {f"{headline}/{name}": float(value) for name, value in found.items()}
         if self.conf.tracking.enabled:
-            tracker.metrics(
-                {f"final/{key}": value for key, value in flat_numbers.items()}, step=plan.steps * plan.members
-            )
+            tracker.metrics(numbers, step=plan.steps * plan.members)
             tracker.artifact(self.run.figures, "figures")
             for name in ("metrics.json", "predictions.csv", "report.html"):
                 tracker.artifact(self.run.path / name)
             tracking = self.conf.tracking
-            tracker.model(self.run.model, metrics=flat_numbers, register_as=tracking.register_as, alias=tracking.alias)
+            tracker.model(self.run.model, metrics=numbers, register_as=tracking.register_as, alias=tracking.alias)
 
     def say_what_next(self, tracker: Tracker) -> None:
         """The exact commands."""

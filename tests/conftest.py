@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,16 @@ def medcnn_data() -> Path:
 def samples() -> Path:
     """data_samples of this checkout."""
     return Path(__file__).resolve().parents[1] / "data_samples"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Commands run in this process turn medcnn's messages to standard output; the next test starts without."""
+    logger = logging.getLogger("medcnn")
+    before = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 def allowed_skips() -> dict[str, str]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -106,6 +107,7 @@ class Preparer:
         self.root, self.preprocessing, self.cache = root, preprocessing, cache
         self._steps = preprocessing.as_json()
         self._can_write = True
+        self._said = Lock()
 
     def entry(self, case: Case) -> Entry:
         """One case. Raises ScanRejected where a file cannot be used, DataError where it does not fit the network."""
@@ -132,7 +134,8 @@ class Preparer:
             log.warning("prepared scans cannot be kept (%s): they will be prepared again next time", why)
 
     def _is_first_failure(self) -> bool:
-        first, self._can_write = self._can_write, False
+        with self._said:
+            first, self._can_write = self._can_write, False
         return first
 
     def all(self, cases: Sequence[Case], *, memory_bytes: float, max_rejected: float, report: Report) -> Prepared:

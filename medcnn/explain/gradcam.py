@@ -15,6 +15,11 @@ Heat = npt.NDArray[np.float32]
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 
 
+def has_maps(network: nn.Module) -> bool:
+    """Whether there is a convolution to look at."""
+    return any(isinstance(module, _CONVOLUTIONS) for module in network.modules())
+
+
 def target_layer(network: nn.Module) -> str:
     """The name of the last convolutional map: a residual stage as a whole, else the last convolution."""
     names = dict(network.named_modules())

@@ -1,8 +1,9 @@
 """The random steps of training, batched on the device. B scans, C channels, HW pixels (or IJK voxels).
 
 A step *draws* its numbers for each scan (numpy, on the CPU) and *applies* them to a batch (torch, anywhere). The
-arithmetic is that of MONAI's transforms of the same name; a test holds each beside it. They run batched because one
-chain of transforms per scan takes longer than the network's own step at small sizes.
+arithmetic is that of MONAI's transforms of the same name; a test holds each beside it. They run batched because
+a chain of transforms per scan takes a large part of the network's own step: 80 of 122 ms for 32 pictures of 28 pixels
+on one core, against 1.4 ms batched.
 """
 
 from __future__ import annotations
