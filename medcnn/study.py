@@ -268,7 +268,7 @@ class Study:
         metrics = review_run(
             self.run, self.conf, package, data.dataset, data.prepared, data.remarks, state, self.keyring
         )
-        headline = next(split for split in ("test", "calib", "val") if split in metrics)  # val's curves are there already
+        headline = next(split for split in ("test", "calib", "val") if split in metrics)
         found = {name: one["value"] for name, one in metrics[headline].items() if one["value"] is not None}
         numbers = {f"{headline}/{name}": float(value) for name, value in found.items()}
         if self.conf.tracking.enabled:
