@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medcnn.config.distributed import announce, helped_run, helps_to_resume
 from medcnn.config.errors import ConfigError
 from medcnn.config.saved import differences, flat, save_config, shareable_yaml
 from medcnn.config.verbs import TrainConf
@@ -59,13 +60,18 @@ class Study:
     interruption: Interruption
     keyring: Keyring
     state: TrainingState | None = None
+    is_helper: bool = False
 
     @classmethod
     def begin(cls, conf: TrainConf, interruption: Interruption) -> Study:
         """Open a new run folder, or the one to go on with."""
+        output = Path(conf.output).expanduser().absolute()
+        if helped := helped_run():
+            keyring = Keyring.at(key_file(conf.privacy.key_file, output))
+            conf.tracking.enabled = False  # one process speaks for all
+            return cls(conf, RunFolder(helped), helps_to_resume(), interruption, keyring, is_helper=True)
         log_to_terminal()
         conf = debugged(conf)
-        output = Path(conf.output).expanduser().absolute()
         with writing(output):
             sweep_dead(output)
             run = _run_to_resume(conf, output)
@@ -74,12 +80,16 @@ class Study:
                 run = new_run(output, conf.task.name)
                 save_config(conf, run.config)
             keyring = Keyring.at(key_file(conf.privacy.key_file, output))
+        announce(run.path, resumes=resumes)
         log.info("%s %s", "going on with" if resumes else "run folder", _shown(run.path))
         return cls(conf, run, resumes, interruption, keyring)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """The folder is locked, and everything said goes to its log.txt too; a full disk is said in a sentence."""
+        if self.is_helper:
+            yield
+            return
         with locked(self.run), log_to_file(self.run.path / "log.txt"), writing(self.run.path):
             try:
                 yield
@@ -94,13 +104,13 @@ class Study:
 
     def load_data(self) -> StudyData:
         """Manifest, splits, prepared scans; everything that must not be trained on stops here."""
-        return load_study_data(self.conf, self.run, self.keyring, resumes=self.resumes)
+        return load_study_data(self.conf, self.run, self.keyring, resumes=self.resumes or self.is_helper)
 
     # Plan
 
     def make_plan(self, data: StudyData) -> Plan:
         """Fixed steps, and what they will take; a resumed run keeps its own."""
-        if self.resumes and self.run.plan.is_file():
+        if (self.resumes or self.is_helper) and self.run.plan.is_file():
             return Plan.load(self.run.plan)
         conf = self.conf.trainer
         batches = self._batches(data)
@@ -217,14 +227,14 @@ class Study:
     def _validation(self, data: StudyData) -> Validation:
         val, labels, conf = data.prepared.of_split("val"), data.dataset.labels, self.conf
         answers = truth(labels.targets(val.cases), labels.kind)
-        rule, device = OutputRule(labels.kind, labels.class_names), choose_device(conf.trainer.accelerator)
+        rule = OutputRule(labels.kind, labels.class_names)
 
         def score(logits: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> tuple[float, dict[str, float]]:
             shown = glance(rule.probability(logits), answers, labels.kind)
             return (-shown["loss"] if conf.trainer.metric == "loss" else shown[conf.trainer.metric]), shown
 
         def classifier(network: torch.nn.Module) -> Classifier:
-            return Classifier([network], rule, next(network.parameters()).device or device, conf.inference.batch_cases)
+            return Classifier([network], rule, next(network.parameters()).device, conf.inference.batch_cases)
 
         return Validation(val.images[list(range(len(val)))], score, classifier)
 

@@ -11,8 +11,10 @@ import logging
 from pathlib import Path
 
 from medcnn.config.compose import open_door, task_list
+from medcnn.config.distributed import helped_run
 from medcnn.config.errors import ConfigError
 from medcnn.config.folders import data_root
+from medcnn.config.saved import load_config
 from medcnn.config.verbs import TrainConf
 
 log = logging.getLogger("medcnn.train")
@@ -63,6 +65,8 @@ def train(conf: TrainConf) -> Path:
             with study.tracked(data, plan) as tracker:
                 # Optimisation: the epoch is chosen on validation patients
                 study.fit(data, plan, tracker)
+                if study.is_helper:
+                    return study.run.path  # the first process goes on alone
 
                 # The package: weights, output rule from calibration patients, what it expects to see
                 package = study.save_package(data, plan)
@@ -92,7 +96,10 @@ def _run(conf: TrainConf) -> int:
 
 
 def main() -> None:
-    """The command."""
+    """The command; Lightning starts it again for the further processes of a distributed training."""
+    if run := helped_run():
+        train(load_config(run / "config.yaml"))
+        return
     open_door("train", _run, usage=USAGE)
 
 

@@ -20,7 +20,7 @@ from medcnn.config.errors import ConfigError
 from medcnn.config.fields import all_problems, nearest
 from medcnn.config.folders import conf_folder
 from medcnn.config.foreign import FORBIDDEN_KEYS, FORBIDDEN_VALUE, folder_problems
-from medcnn.config.model import CustomConf, PlainCNNConf, ResNetConf
+from medcnn.config.model import MODEL_KINDS
 from medcnn.config.verbs import EvaluateConf, PredictConf, PrepareConf, TrainConf
 from medcnn.errors import UserError
 
@@ -95,8 +95,8 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     for verb, schema in SCHEMAS.items():
         store.store(group="schema", name=verb, node=schema)
-    for kind in (PlainCNNConf, ResNetConf, CustomConf):
-        store.store(group="schema/model", name=kind().name, node=kind)
+    for name, kind in MODEL_KINDS.items():
+        store.store(group="schema/model", name=name, node=kind)
 
 
 def choices(group: str) -> list[str]:

@@ -64,3 +64,6 @@ class CustomConf(ModelConf):
     def problems(self) -> Iterator[str]:
         if self.module.split(".")[0] in ("monai", "os", "builtins", "subprocess", "torch"):
             yield f"module: {self.module!r} is not yours; name the module that holds your own network"
+
+
+MODEL_KINDS: dict[str, type[ModelConf]] = {kind().name: kind for kind in (PlainCNNConf, ResNetConf, CustomConf)}

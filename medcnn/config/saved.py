@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from medcnn.config.model import MODEL_KINDS
+from medcnn.config.verbs import TrainConf
+
 # What may change between a run and its resumption without changing what is trained.
 _FREE = ("resume", "output", "tracking", "debug", "trainer.checkpoint_minutes", "trainer.threads", "data.memory_gb")
 _PRIVATE = ("data.root", "output", "privacy.key_file", "cache.folder", "resume", "tracking.uri")
@@ -26,6 +29,17 @@ def flat(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
 def save_config(conf: Any, path: Path) -> None:
     """Every setting with its value, in the private zone."""
     path.write_text(yaml.safe_dump(asdict(conf), sort_keys=False))
+
+
+def load_config(path: Path) -> TrainConf:
+    """A run's own settings, as dataclasses: how the further processes of a distributed training start."""
+    from omegaconf import OmegaConf
+
+    found = yaml.safe_load(path.read_text())
+    model = MODEL_KINDS[found["model"]["name"]]()
+    conf = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConf(model=model)), found))
+    assert isinstance(conf, TrainConf)
+    return conf
 
 
 def shareable_yaml(conf: Any) -> str:

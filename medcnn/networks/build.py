@@ -9,9 +9,7 @@ from typing import Any
 from torch import nn
 
 from medcnn.config.errors import ConfigError
-from medcnn.config.model import CustomConf, ModelConf, PlainCNNConf, ResNetConf
-
-_KINDS = {kind().name: kind for kind in (PlainCNNConf, ResNetConf, CustomConf)}
+from medcnn.config.model import MODEL_KINDS, CustomConf, ModelConf, PlainCNNConf, ResNetConf
 
 
 def build_network(
@@ -51,7 +49,7 @@ def build_network(
 
 def model_conf(settings: dict[str, Any]) -> ModelConf:
     """The settings of a model package, as the dataclass they came from."""
-    kind = _KINDS.get(str(settings.get("name")))
+    kind = MODEL_KINDS.get(str(settings.get("name")))
     if kind is None:
         raise ConfigError([f"model: this version knows no network {settings.get('name')!r}"])
     return kind(**settings)

@@ -21,6 +21,11 @@ class AveragedNetwork:
             None
         )
 
+    def to(self, device: torch.device) -> None:
+        """Where the trained network is."""
+        self.network.to(device)
+        self._pairs = None
+
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """After optimiser step number `step` (from 1)."""

@@ -32,6 +32,10 @@ class Guarding(pl.Callback):
         self.stepped = False
         self._sound: list[torch.Tensor] | None = None
 
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.averaged is not None:
+            self.averaged.to(module.device)  # it was copied before Lightning moved the network
+
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, index: int) -> None:
         self.stepped = False
         rate = learning_rate(self.conf, self.state.step, steps=self.plan.steps, warmup_steps=self.plan.warmup_steps)
@@ -91,7 +95,8 @@ class Reporting(pl.Callback):
         if math.isfinite(loss):
             self.state.loss_sum += loss
             self.state.loss_count += 1
-        self.watcher.step(self.state, self.plan, loss)
+        if trainer.is_global_zero:
+            self.watcher.step(self.state, self.plan, loss)
 
 
 class Validating(pl.Callback):
@@ -123,7 +128,8 @@ class Validating(pl.Callback):
         if (improved or conf.keep == "last" or state.best_epoch < 0) and trainer.is_global_zero:
             save_member(self.job.folder, state.member, network)
         state.epoch, state.batch, state.loss_sum, state.loss_count = state.epoch + 1, 0, 0.0, 0
-        self.job.watcher.epoch(state, self.job.plan, row)
+        if trainer.is_global_zero:
+            self.job.watcher.epoch(state, self.job.plan, row)
         if conf.patience_epochs and state.epoch - 1 - state.best_epoch >= conf.patience_epochs:
             state.stopped_early = trainer.should_stop = True
 
