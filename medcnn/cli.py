@@ -44,7 +44,7 @@ def main() -> None:
         print(f"medcnn: there is no verb {verb!r}.{nearest(verb, list(VERBS))}\n\n{USAGE}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     sys.argv = [f"medcnn {verb}", *words[1:]]
-    importlib.import_module(f"medcnn.{verb}").main()
+    sys.exit(importlib.import_module(f"medcnn.{verb}").main())
 
 
 if __name__ == "__main__":

@@ -42,6 +42,10 @@ def test_a_verb_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatc
     assert "Did you mean train?" in said
 
 
+def test_the_script_hands_exit_codes_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(cli.main, ["sync", "rnus=x"], capsys, monkeypatch)[0] == 2
+
+
 @pytest.mark.parametrize("verb", list(cli.VERBS))
 def test_every_verb_explains_itself(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
