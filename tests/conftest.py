@@ -31,11 +31,18 @@ def samples() -> Path:
 
 @pytest.fixture(autouse=True)
 def _quiet_logging() -> None:
-    """Commands in this process turn medcnn's messages to standard output; every test starts without."""
+    """Every test starts with medcnn's loggers as they are on import.
+
+    Commands in this process turn the messages to standard output, and libraries (Hydra, Alembic below MLflow) set up
+    the logging of the whole process, which may silence loggers that exist.
+    """
     logger = logging.getLogger("medcnn")
     logger.handlers.clear()
     logger.propagate = True
-    logger.setLevel(logging.NOTSET)
+    logger.setLevel(logging.DEBUG)
+    for name, known in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "medcnn" and isinstance(known, logging.Logger):
+            known.disabled = False
 
 
 def allowed_skips() -> dict[str, str]:
