@@ -272,7 +272,7 @@ class Study:
                 tracker.artifact(self.run.plan, "config")
             yield tracker
 
-    def review(self, package: ModelPackage, data: StudyData, plan: Plan, tracker: Tracker) -> None:
+    def review(self, package: ModelPackage, data: StudyData, tracker: Tracker) -> None:
         """Metrics with intervals on every held-out split, figures, worst cases, the report."""
         state = self.state or TrainingState()
         metrics = review_run(
@@ -282,7 +282,7 @@ class Study:
         found = {name: one["value"] for name, one in metrics[headline].items() if one["value"] is not None}
         numbers = {f"{headline}/{name}": float(value) for name, value in found.items()}
         if self.conf.tracking.enabled:
-            tracker.metrics(numbers, step=plan.steps * plan.members)
+            tracker.metrics(numbers, step=0)  # MLflow draws what has one step as bars, side by side
             tracker.artifact(self.run.figures, "figures")
             for name in ("metrics.json", "predictions.csv", "report.html"):
                 tracker.artifact(self.run.path / name)

@@ -72,7 +72,7 @@ def train(conf: TrainConf) -> Path:
                 package = study.save_package(data, plan)
 
                 # Review: patients that chose nothing
-                study.review(package, data, plan, tracker)
+                study.review(package, data, tracker)
             study.say_what_next(tracker)
     return study.run.path
 
