@@ -27,6 +27,7 @@ from medcnn.data.prepared import Prepared
 from medcnn.data.privacy import PRIVATE_FOLDER, Keyring
 from medcnn.debugging import debug_cases
 from medcnn.errors import TrainingError
+from medcnn.io.options import Reading
 from medcnn.run_folder import RunFolder
 from medcnn.transforms.preprocessing import Preprocessing
 
@@ -59,7 +60,7 @@ def load_study_data(conf: TrainConf, run: RunFolder, keyring: Keyring, *, resume
         dataset = replace(dataset, manifest=debug_cases(dataset.manifest, dataset.labels, conf.debug))
     require_trainable(dataset)
     channels = max(1, len(dataset.manifest.channels))
-    preprocessing = Preprocessing.of(conf.transforms, voi=conf.data.voi, num_channels=channels)
+    preprocessing = Preprocessing.of(conf.transforms, reading=Reading.of(conf.data), num_channels=channels)
     cache = Cache(_cache_folder(conf))
     began = time.monotonic()
     prepared = prepare_dataset(dataset, conf.data, preprocessing, cache, report=_reporter("preparing scans"))

@@ -10,6 +10,7 @@ from safetensors.torch import save
 
 from medcnn.inference.classifier import OutputRule
 from medcnn.inference.expectation import Expectation
+from medcnn.io.options import Reading
 from medcnn.model_package import Description, save_package
 from medcnn.networks.build import build_network, model_conf
 from medcnn.transforms.preprocessing import Preprocessing
@@ -51,7 +52,7 @@ def tiny_package(
         class_codes={},
         fitted_on="calib",
         network={**network, **shape},
-        preprocessing=Preprocessing(size_px, spacing_mm, True, "percentiles", 0.5, 99.5, "none", 1),
+        preprocessing=Preprocessing(size_px, spacing_mm, True, "percentiles", 0.5, 99.5, Reading(), 1),
         expects=Expectation(modality, body_part, len(size_px), low, high, mean, spread),
     )
     save_package(folder, description, [save(state)])

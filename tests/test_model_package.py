@@ -19,6 +19,7 @@ from medcnn.config.errors import ConfigError
 from medcnn.errors import PackageError
 from medcnn.inference.classifier import Classifier, OutputRule
 from medcnn.inference.expectation import Expectation
+from medcnn.io.options import Reading
 from medcnn.model_package import (
     Description,
     ModelPackage,
@@ -45,7 +46,7 @@ def description(**changes: Any) -> Description:
         class_codes={"normal": "17621005"},
         fitted_on="calib",
         network={**NETWORK, **SHAPE},
-        preprocessing=Preprocessing((16, 20), (), True, "percentiles", 0.5, 99.5, "none", 1),
+        preprocessing=Preprocessing((16, 20), (), True, "percentiles", 0.5, 99.5, Reading(), 1),
         expects=Expectation(("CR",), ("CHEST",), 2, (0.0, 10.0), (200.0, 260.0), (-1.0, 1.0), (0.1, 1.0)),
         shifts=2,
         training={"seed": 0, "versions": {"torch": "2"}},
@@ -132,7 +133,7 @@ def test_a_resnet_and_a_volume(tmp_path: Path) -> None:
     made = description(
         network={**settings, **shape},
         rule=OutputRule("multiclass", ("a", "b", "c")),
-        preprocessing=Preprocessing((12, 14, 16), (), True, "range", 0.5, 99.5, "none", 2),
+        preprocessing=Preprocessing((12, 14, 16), (), True, "range", 0.5, 99.5, Reading(), 2),
         expects=Expectation((), (), 3, (0.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (0.0, 1.0)),
     )
     save_package(tmp_path, made, [save(network.state_dict())])

@@ -88,7 +88,7 @@ class Reader:
             return Read(case, digest, time.perf_counter() - began, rejection=as_rejection(error, case.rejection))
 
     def _prepared(self, case: Case) -> tuple[Entry, View | None]:
-        scan = read_scan(self.root, case.reference, voi=self.preprocessing.voi)
+        scan = read_scan(self.root, case.reference, self.preprocessing.reading)
         _require_same_kind(scan, self.preprocessing)
         entry = prepared_entry(scan, self.preprocessing)
         return entry, View.of(scan, self.preprocessing) if self.with_views else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from medcnn.config.fields import MISSING, choice, number
+from medcnn.config.reading import ReadingConf
 
 SPLITS = ("train", "val", "calib", "test")
 
@@ -29,7 +30,7 @@ class SplitConf:
 
 
 @dataclass
-class DataConf:
+class DataConf(ReadingConf):
     """One data set: a root folder and its manifest (a CSV, or a single MedMNIST-like .npz)."""
 
     name: str = MISSING
@@ -38,7 +39,6 @@ class DataConf:
     split: str = choice("test", *SPLITS, "all")  # what evaluate looks at
     class_names: list[str] = field(default_factory=list)  # [] takes the labels found, sorted; the last is positive
     class_codes: dict[str, str] = field(default_factory=dict)  # class -> SNOMED CT code, into the model package
-    voi: str = choice("none", "none", "window", "lut")  # a DICOM's display window is for eyes; networks want the values
     duplicates: str = choice("stop", "stop", "drop_from_train")
     splits: SplitConf = field(default_factory=SplitConf)
     max_rejected: float = number(0.05, at_least=0, at_most=1)  # share of unreadable scans that may be left out

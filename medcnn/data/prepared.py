@@ -117,7 +117,7 @@ class Preparer:
         key = self.cache.key(files, places, self._steps)
         if (found := self.cache.read(key)) is not None:
             return found
-        scans = [read_scan(self.root, reference, voi=self.preprocessing.voi) for reference in references]
+        scans = [read_scan(self.root, reference, self.preprocessing.reading) for reference in references]
         made = prepared_entry(_joined(scans), self.preprocessing)
         self._write(key, made)
         return made

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydicom.dataset import Dataset, FileDataset
 
 from medcnn.io.dicom_decode import PixelFormat, check_size, pixel_format
 from medcnn.io.dicom_frames import frame_header
 from medcnn.io.dicom_header import check_is_image, numbers, read_header, reader_errors, text
-from medcnn.io.dicom_pixels import Voi, frame_values
+from medcnn.io.dicom_pixels import frame_values
+from medcnn.io.options import AS_THE_FILE_SAYS, BurnedIn, Reading, Voi
 from medcnn.scan import Reason, Scan, ScanRejected
 
-BurnedIn = Literal["refuse", "allow"]
 PROJECTIONS = frozenset({"CR", "DX", "DR", "MG", "RG", "IO", "PX", "XA", "RF", "RTIMAGE"})
 _LIKELY_BURNED_IN = (  # secondary capture, ultrasound, visible light photography
     "1.2.840.10008.5.1.4.1.1.7",
@@ -24,22 +23,22 @@ _LIKELY_BURNED_IN = (  # secondary capture, ultrasound, visible light photograph
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 
-def read_image(path: Path, *, frame: int | None = None, voi: Voi = "none", burned_in: BurnedIn = "refuse") -> Scan:
+def read_image(path: Path, reading: Reading = AS_THE_FILE_SAYS, *, frame: int | None = None) -> Scan:
     """One frame of one file as (1, rows, columns)."""
     dataset = read_header(path)
     check_is_image(dataset)
-    return image_of(dataset, frame=frame, voi=voi, burned_in=burned_in)
+    return image_of(dataset, reading, frame=frame)
 
 
-def image_of(dataset: FileDataset, *, frame: int | None, voi: Voi, burned_in: BurnedIn) -> Scan:
+def image_of(dataset: FileDataset, reading: Reading, *, frame: int | None) -> Scan:
     """One frame of a data set that is an image."""
     form = pixel_format(dataset)
     check_size(dataset, form)
-    check_burned_in(dataset, burned_in)
+    check_burned_in(dataset, reading.burned_in)
     index = _frame_index(form, frame)
     header = frame_header(dataset, index)
     spacing_mm, spacing_facts = spacing_of(header)
-    meaning = frame_values(dataset, form, index, header, voi)
+    meaning = frame_values(dataset, form, index, header, reading.voi)
     return Scan(
         voxels=meaning.values[None],
         spacing_mm=spacing_mm,
@@ -48,7 +47,7 @@ def image_of(dataset: FileDataset, *, frame: int | None, voi: Voi, burned_in: Bu
         body_part=text(dataset, "BodyPartExamined").upper(),
         identity=tuple(uid for uid in [text(dataset, "SOPInstanceUID")] if uid),
         patient_id=text(dataset, "PatientID"),
-        facts=facts_of(dataset, form, voi) | spacing_facts | ({} if frame is None else {"frame": str(frame)}),
+        facts=facts_of(dataset, form, reading.voi) | spacing_facts | ({} if frame is None else {"frame": str(frame)}),
     )
 
 

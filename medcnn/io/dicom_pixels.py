@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,9 @@ from pydicom.pixels.processing import apply_color_lut
 
 from medcnn.io.dicom_decode import PixelFormat, Stored, decode_frame
 from medcnn.io.dicom_header import first_item, numbers, reader_errors, text
+from medcnn.io.options import Voi
 from medcnn.scan import Reason, ScanRejected
 
-Voi = Literal["none", "window", "lut"]
 Values = npt.NDArray[np.float64]
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 

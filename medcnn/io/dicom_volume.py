@@ -14,8 +14,8 @@ from medcnn.geometry import Geometry
 from medcnn.io.dicom_decode import PixelFormat, check_size, pixel_format
 from medcnn.io.dicom_frames import FRAME_KEYWORDS, frame_header
 from medcnn.io.dicom_header import check_is_image, integer, missing, read_header, text
-from medcnn.io.dicom_image import BurnedIn, check_burned_in, facts_of
-from medcnn.io.dicom_pixels import Voi, frame_values
+from medcnn.io.dicom_image import check_burned_in, facts_of
+from medcnn.io.dicom_pixels import frame_values
 from medcnn.io.dicom_slices import (
     Slice,
     affine_of_slices,
@@ -26,9 +26,9 @@ from medcnn.io.dicom_slices import (
     slice_of,
     too_few,
 )
+from medcnn.io.options import AS_THE_FILE_SAYS, BurnedIn, Reading
 from medcnn.scan import Reason, Scan, ScanRejected
 
-MIN_SLICES = 4
 SLICE_TAGS = [
     *FRAME_KEYWORDS,
     *("SOPInstanceUID", "Rows", "Columns", "NumberOfFrames"),
@@ -46,9 +46,7 @@ class Stack:
     form: PixelFormat
 
 
-def read_volume(
-    paths: Sequence[Path], *, voi: Voi = "none", burned_in: BurnedIn = "refuse", min_slices: int = MIN_SLICES
-) -> Scan:
+def read_volume(paths: Sequence[Path], reading: Reading = AS_THE_FILE_SAYS) -> Scan:
     """The files of one series as (1, I, J, K) with i along a row, j down a column, k along the slices."""
     every = [one for path in sorted(paths) for one in slices_of(path)]
     slices = without_copies(every)
@@ -58,9 +56,9 @@ def read_volume(
     positions_mm = np.array([one.position_mm for one in slices])
     rounding_mm = min(one.rounding_mm for one in slices)  # a writer drops trailing zeros, so the longest counts
     check_grid(positions_mm, slices[0].normal, pixel_mm=min(slices[0].spacing_mm), rounding_mm=rounding_mm)
-    if len(slices) < min_slices:
-        raise too_few(len(slices), min_slices)
-    stack = _stack(slices, voi, burned_in)
+    if len(slices) < reading.min_slices:
+        raise too_few(len(slices), reading.min_slices)
+    stack = _stack(slices, reading)
     rows, columns = slices[0].size
     geometry = Geometry(affine_of_slices(slices), (columns, rows, len(slices)))
     first, second, third = geometry.spacing_mm()
@@ -74,7 +72,7 @@ def read_volume(
         body_part=text(stack.header, "BodyPartExamined").upper(),
         identity=tuple(sorted({one.uid for one in slices})),
         patient_id=text(stack.header, "PatientID"),
-        facts=facts_of(stack.header, stack.form, voi)
+        facts=facts_of(stack.header, stack.form, reading.voi)
         | {"spacing_source": "PixelSpacing", "slices": str(len(slices))}
         | ({"copies_ignored": str(copies)} if copies else {}),
     )
@@ -116,7 +114,7 @@ def without_copies(slices: Sequence[Slice]) -> list[Slice]:
     return list(kept.values())
 
 
-def _stack(slices: Sequence[Slice], voi: Voi, burned_in: BurnedIn) -> Stack:
+def _stack(slices: Sequence[Slice], reading: Reading) -> Stack:
     """Decode slice by slice, each with its own rescale."""
     rows, columns = slices[0].size
     voxels = np.empty((len(slices), rows, columns), dtype=np.float32)
@@ -124,9 +122,9 @@ def _stack(slices: Sequence[Slice], voi: Voi, burned_in: BurnedIn) -> Stack:
     opened: tuple[Path, FileDataset, PixelFormat] | None = None
     for number, one in enumerate(slices):
         if opened is None or opened[0] != one.path:
-            opened = one.path, *_open(one.path, burned_in)
+            opened = one.path, *_open(one.path, reading.burned_in)
         _, dataset, form = opened
-        meaning = frame_values(dataset, form, one.frame, frame_header(dataset, one.frame), voi)
+        meaning = frame_values(dataset, form, one.frame, frame_header(dataset, one.frame), reading.voi)
         voxels[number] = meaning.values
         lows.append(meaning.value_range[0])
         highs.append(meaning.value_range[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from medcnn.geometry import Geometry
 from medcnn.io.nifti_bytes import Source, read_exactly
 from medcnn.io.nifti_header import NiftiHeader, parse_header
+from medcnn.io.options import Form
 from medcnn.scan import Reason, Scan, ScanRejected
 
 LABEL_TOLERANCE = 1e-3
-Form = Literal["sform", "qform"]
 
 
 def read_nifti(path: Path, *, form: Form = "sform", volume: int | None = None) -> Scan:

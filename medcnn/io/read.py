@@ -10,10 +10,10 @@ from typing import ParamSpec, TypeVar
 from medcnn.io.content import Content, content_of
 from medcnn.io.dicom_decode import check_size, pixel_format
 from medcnn.io.dicom_header import check_is_image, integer, read_header, text
-from medcnn.io.dicom_image import PROJECTIONS, BurnedIn, image_of, read_image
-from medcnn.io.dicom_pixels import Voi
+from medcnn.io.dicom_image import PROJECTIONS, image_of, read_image
 from medcnn.io.dicom_series import SERIES_MODALITIES, files_of_series, header_of
-from medcnn.io.dicom_volume import MIN_SLICES, read_volume
+from medcnn.io.dicom_volume import read_volume
+from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.reference import Reference, resolve
 from medcnn.scan import Reason, Scan, ScanRejected
 
@@ -52,31 +52,19 @@ def _rejected(error: BaseException) -> ScanRejected:
 
 
 @rejecting
-def read_scan(
-    root: Path,
-    reference: str,
-    *,
-    voi: Voi = "none",
-    burned_in: BurnedIn = "refuse",
-    min_slices: int = MIN_SLICES,
-) -> Scan:
-    """Read one image reference below root.
-
-    voi         DICOM's window or look-up table for display: not applied, or asked for
-    burned_in   whether pictures with likely burned-in text (ultrasound, secondary capture) are admitted
-    min_slices  fewer make no volume
-    """
+def read_scan(root: Path, reference: str, reading: Reading = AS_THE_FILE_SAYS) -> Scan:
+    """Read one image reference below root, with the choices of `reading` where the file leaves one."""
     parsed = Reference.parse(reference)
     path = resolve(root, parsed)
     if path.is_dir():
-        return _read_folder(path, parsed, voi=voi, burned_in=burned_in, min_slices=min_slices)
+        return _read_folder(path, parsed, reading)
     match content_of(path):
         case Content.DICOM:
-            return _read_dicom(path, parsed.frame, voi=voi, burned_in=burned_in, min_slices=min_slices)
+            return _read_dicom(path, parsed.frame, reading)
         case Content.NIFTI:
             from medcnn.io.nifti import read_nifti
 
-            return read_nifti(path, volume=parsed.frame)
+            return read_nifti(path, form=reading.nifti_form, volume=parsed.frame)
         case Content.PICTURE:
             from medcnn.io.picture import read_picture
 
@@ -91,22 +79,22 @@ def read_scan(
             return read_row(path, *parsed.row)
 
 
-def _read_dicom(path: Path, frame: int | None, *, voi: Voi, burned_in: BurnedIn, min_slices: int) -> Scan:
+def _read_dicom(path: Path, frame: int | None, reading: Reading) -> Scan:
     """One file: a picture, or a volume where its frames can be one."""
     dataset = read_header(path)
     check_is_image(dataset)
     frames = integer(dataset, "NumberOfFrames", 1)
     if frame is None and frames > 1 and text(dataset, "Modality").upper() in SERIES_MODALITIES:
         check_size(dataset, pixel_format(dataset))
-        return read_volume([path], voi=voi, burned_in=burned_in, min_slices=min_slices)
-    return image_of(dataset, frame=frame, voi=voi, burned_in=burned_in)
+        return read_volume([path], reading)
+    return image_of(dataset, reading, frame=frame)
 
 
-def _read_folder(path: Path, parsed: Reference, *, voi: Voi, burned_in: BurnedIn, min_slices: int) -> Scan:
+def _read_folder(path: Path, parsed: Reference, reading: Reading) -> Scan:
     files = _series_files(path, parsed)
     if len(files) == 1 and header_of(files[0]).modality in PROJECTIONS:
-        return read_image(files[0], voi=voi, burned_in=burned_in)
-    return read_volume(files, voi=voi, burned_in=burned_in, min_slices=min_slices)
+        return read_image(files[0], reading)
+    return read_volume(files, reading)
 
 
 def _series_files(folder: Path, parsed: Reference) -> list[Path]:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medcnn.config.transforms import TransformsConf
 from medcnn.errors import DataError
-from medcnn.io.dicom_pixels import Voi
+from medcnn.io.options import Reading
 from medcnn.scan import Scan
 
 Image = npt.NDArray[np.float32]
 
-STEPS_VERSION = 1  # raised whenever a step computes something else, so that no cache entry or package is misread
+STEPS_VERSION = 2  # raised whenever a step computes something else, so that no cache entry or package is misread
 _CLIP = 1.5  # values beyond the percentiles may go so far: bright metal should not flatten, nor vanish
 
 
@@ -33,12 +33,12 @@ class Preprocessing:
     scale: str
     low_percentile: float
     high_percentile: float
-    voi: Voi
+    reading: Reading
     num_channels: int
     version: int = STEPS_VERSION
 
     @classmethod
-    def of(cls, conf: TransformsConf, *, voi: str, num_channels: int) -> Preprocessing:
+    def of(cls, conf: TransformsConf, *, reading: Reading, num_channels: int) -> Preprocessing:
         """The steps that a config asks for."""
         return cls(
             tuple(conf.size_px),
@@ -47,14 +47,15 @@ class Preprocessing:
             conf.intensity.scale,
             conf.intensity.low_percentile,
             conf.intensity.high_percentile,
-            cast(Voi, voi),
+            reading,
             num_channels,
         )
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Preprocessing:
         """From model.json."""
-        return cls(**{**found, "size_px": tuple(found["size_px"]), "spacing_mm": tuple(found["spacing_mm"])})
+        places = {name: tuple(found[name]) for name in ("size_px", "spacing_mm")}
+        return cls(**{**found, **places, "reading": Reading(**found["reading"])})
 
     def as_json(self) -> dict[str, Any]:
         """For model.json, and for the cache's key."""

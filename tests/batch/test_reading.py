@@ -14,10 +14,11 @@ from medcnn.batch.cases import Case, list_cases
 from medcnn.batch.folder import batches
 from medcnn.batch.reading import READERS, Reader
 from medcnn.data.privacy import Keyring
+from medcnn.io.options import Reading
 from medcnn.scan import Reason, Rejection
 from medcnn.transforms.preprocessing import Preprocessing
 
-STEPS = Preprocessing((16, 16), (), True, "percentiles", 0.5, 99.5, "none", 1)
+STEPS = Preprocessing((16, 16), (), True, "percentiles", 0.5, 99.5, Reading(), 1)
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ import pytest
 from medcnn.batch.planes import panels
 from medcnn.batch.view import MOST_PX, View, placement
 from medcnn.geometry import Geometry
+from medcnn.io.options import Reading
 from medcnn.scan import Scan
 from medcnn.transforms.preprocessing import Preprocessing
 
 
 def steps(size_px: tuple[int, ...], *, spacing_mm: tuple[float, ...] = (), keep_aspect: bool = True) -> Preprocessing:
-    return Preprocessing(size_px, spacing_mm, keep_aspect, "range", 0.5, 99.5, "none", 1)
+    return Preprocessing(size_px, spacing_mm, keep_aspect, "range", 0.5, 99.5, Reading(), 1)
 
 
 def blob(shape: tuple[int, ...], at: tuple[float, ...], sigma: float) -> np.ndarray:

@@ -23,6 +23,7 @@ from medcnn.data.dataset import (
 from medcnn.data.prepared import Prepared
 from medcnn.data.privacy import Keyring
 from medcnn.errors import DataError, LeakageError
+from medcnn.io.options import Reading
 from medcnn.transforms.preprocessing import Preprocessing
 
 KEYS = Keyring(b"k" * 32)
@@ -50,7 +51,7 @@ def opened(root: Path, *, splits: bool = True, **settings: Any) -> Dataset:
 
 def prepared(root: Path, dataset: Dataset, **settings: Any) -> Prepared:
     steps = Preprocessing.of(
-        TransformsConf(size_px=[10, 12], intensity=IntensityConf(scale="range")), voi="none", num_channels=1
+        TransformsConf(size_px=[10, 12], intensity=IntensityConf(scale="range")), reading=Reading(), num_channels=1
     )
     cache = Cache(root / ".cache")
     return prepare_dataset(dataset, conf(root, **settings), steps, cache, report=lambda done, total: None)
@@ -193,7 +194,7 @@ def test_only_the_split_that_is_asked_for_is_prepared(write_csv: Write, write_pi
     given = rows("train", "test")
     root = write_csv(HEADER, *given)
     written(root, [row for row in given if row[4] == "test"], write_picture)
-    steps = Preprocessing.of(TransformsConf(size_px=[10, 12]), voi="none", num_channels=1)
+    steps = Preprocessing.of(TransformsConf(size_px=[10, 12]), reading=Reading(), num_channels=1)
     dataset = opened(root, splits=False)
     found = prepare_dataset(dataset, conf(root), steps, Cache(root / ".c"), split="test", report=lambda d, t: None)
     assert [case.split for case in found.cases] == ["test"] * 4

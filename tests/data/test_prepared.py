@@ -19,13 +19,14 @@ from medcnn.data.manifest import Case
 from medcnn.data.prepared import Prepared, Preparer, prepared_entry
 from medcnn.errors import DataError, NoSpaceError
 from medcnn.geometry import Geometry
+from medcnn.io.options import Reading
 from medcnn.scan import Reason, Scan, ScanRejected
 from medcnn.transforms.preprocessing import Preprocessing
 
 
 def steps(num_channels: int = 1, size_px: tuple[int, ...] = (10, 12), scale: str = "range") -> Preprocessing:
     conf = TransformsConf(size_px=list(size_px), intensity=IntensityConf(scale=scale))
-    return Preprocessing.of(conf, voi="none", num_channels=num_channels)
+    return Preprocessing.of(conf, reading=Reading(), num_channels=num_channels)
 
 
 def case(number: int, *references: str, split: str = "train") -> Case:

@@ -12,6 +12,7 @@ from medcnn.data.dataset import Dataset, open_dataset, prepare_dataset, without_
 from medcnn.data.prepared import Prepared
 from medcnn.data.privacy import Keyring
 from medcnn.errors import LeakageError
+from medcnn.io.options import Reading
 from medcnn.transforms.preprocessing import Preprocessing
 
 
@@ -21,7 +22,7 @@ def pneumonia(medcnn_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     words = ["+task=xray_cls", "data=pneumoniamnist", f"data.root={medcnn_data / 'pneumoniamnist'}"]
     conf = checked("train", CommandLine.of("train", words))
     dataset = open_dataset(conf.data, Keyring.at(folder / "key"), splits=True)
-    preprocessing = Preprocessing.of(conf.transforms, voi="none", num_channels=1)
+    preprocessing = Preprocessing.of(conf.transforms, reading=Reading(), num_channels=1)
     cache = Cache(folder / "cache")
     return dataset, prepare_dataset(dataset, conf.data, preprocessing, cache, report=lambda done, total: None)
 

@@ -15,6 +15,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from medcnn.io.options import Reading
 from medcnn.io.read import read_scan
 from medcnn.scan import Rejection, ScanRejected
 
@@ -45,7 +46,7 @@ def rejected() -> Callable[..., Rejection]:
 
     def read(path: Path, selector: str = "", **options: Any) -> Rejection:
         with pytest.raises(ScanRejected) as caught:
-            read_scan(path.parent, path.name + selector, **options)
+            read_scan(path.parent, path.name + selector, Reading(**options))
         return caught.value.rejection
 
     return read
@@ -54,7 +55,7 @@ def rejected() -> Callable[..., Rejection]:
 @pytest.fixture
 def read() -> Callable[..., Any]:
     def read_one(path: Path, selector: str = "", **options: Any) -> Any:
-        return read_scan(path.parent, path.name + selector, **options)
+        return read_scan(path.parent, path.name + selector, Reading(**options))
 
     return read_one
 

@@ -11,6 +11,7 @@ import pytest
 from medcnn.config.transforms import IntensityConf, TransformsConf
 from medcnn.errors import DataError
 from medcnn.geometry import Geometry
+from medcnn.io.options import Reading
 from medcnn.scan import Reason, Scan, ScanRejected
 from medcnn.transforms.preprocessing import Preprocessing
 
@@ -29,7 +30,7 @@ def steps(
         keep_aspect=keep_aspect,
         intensity=IntensityConf(**{"scale": "range", **intensity}),
     )
-    return Preprocessing.of(conf, voi="none", num_channels=num_channels)
+    return Preprocessing.of(conf, reading=Reading(), num_channels=num_channels)
 
 
 def picture(values: Any, **facts: Any) -> Scan:
