@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import math
 import re
+import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import pydicom
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID
 
+from medcnn.io.dicom_elements import UNDEFINED, Elements, PixelPlace, nesting, read_pixels, walk_file
 from medcnn.scan import Reason, ScanRejected
 
 # pydicom's warnings and log lines quote raw values, which may be a patient's; what matters of them is a Rejection here.
@@ -25,11 +28,13 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom\..*")
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # values are checked where they are used
 
-MAX_NESTING = 32  # sequences in sequences; real enhanced objects use about 6
-MAX_INFLATED_BYTES = 512 * 2**20
 IMAGE_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _SHIFTED = re.compile(rb"\x08\0..(?:CS|DA|LO|OB|PN|SH|SQ|TM|UI|UL|US)", re.DOTALL)  # an element, wherever it begins
-_ITEM_BYTES = 16  # the least that one level of nesting takes
+_MEDIA_CLASS = re.compile(rb"\x02\0\x02\0UI..([0-9.]+)", re.DOTALL)
+_UID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_DECIMALS = ("DS", "IS")
+_BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
+_WORDS = ("AS", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI")
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _NO_PIXELS = (  # directory, presentation, waveform, SR, document, segmentation and raw data, RT structures, plans
     "1.2.840.10008.1.3.10",
@@ -60,26 +65,98 @@ def starts_with_an_element(head: bytes) -> bool:
     return element <= 0x1200 and (explicit or implicit_length <= 1024)
 
 
-def read_header(path: Path, *, tags: list[str] | None = None, pixels: bool = True) -> FileDataset:
-    """The data set of one DICOM file, not yet known to be an image.
+@dataclass(eq=False)
+class DicomFile:
+    """One DICOM file, its structure checked from end to end, its pixel data left where they are.
 
-    tags    keywords to keep, for speed; None keeps all
-    pixels  whether to read on into the pixel data
+    header  the elements asked for; without pixel data
     """
-    with path.open("rb") as file:
-        head = file.read(256)
-    if not looks_like_dicom(head):
-        raise not_dicom(head)
-    if head[128:132] == b"DICM":
-        check_inflated_size(path)
-    with reader_errors():
-        dataset = pydicom.dcmread(path, force=True, specific_tags=tags, stop_before_pixels=not pixels)
-        check_nesting(dataset)
-    if len(dataset) == 0 and len(dataset.file_meta) == 0:
+
+    path: Path
+    header: FileDataset
+    elements: Elements
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether there are pixel data, whole or not."""
+        return self.elements.pixels is not None
+
+    def image(self) -> FileDataset:
+        """The header with the pixel data read into it. PIXEL_DATA_TRUNCATED where they break off."""
+        place = self.elements.pixels
+        if place is None:
+            return self.header
+        self._check_encapsulation(place)
+        if not place.whole and place.encapsulated:
+            raise ScanRejected(
+                Reason.PIXEL_DATA_TRUNCATED, "the encapsulated pixel data have no end", "Copy or export the file again"
+            )
+        value, encoding = read_pixels(self.path, self.elements), self.elements.encoding
+        length = UNDEFINED if place.encapsulated else place.length
+        tag = BaseTag(place.tag)
+        self.header[tag] = RawDataElement(tag, place.vr, length, value, place.start, encoding.implicit, encoding.little)
+        return self.header
+
+    def _check_encapsulation(self, place: PixelPlace) -> None:
+        syntax = text(self.header.file_meta, "TransferSyntaxUID")
+        known = UID(syntax) if syntax else None
+        if known is not None and known.is_transfer_syntax and known.is_encapsulated != place.encapsulated:
+            raise ScanRejected(
+                Reason.META_INVALID,
+                "the pixel data are written in another way than the transfer syntax says",
+                "Export the file again",
+            )
+
+    def release(self) -> None:
+        """Let the pixel data go: the files of a series are opened one after the other."""
+        if self.elements.pixels is not None and self.elements.pixels.tag in self.header:
+            del self.header[self.elements.pixels.tag]
+
+
+def read_file(path: Path, *, tags: frozenset[int] | None = None, stop: int | None = None) -> DicomFile:
+    """Walk one DICOM file, not yet known to be an image.
+
+    tags  to keep; None keeps all
+    stop  a tag where a walk that only sorts files may end: nothing behind it is known then
+    """
+    try:
+        elements = walk_file(path, tags, stop=stop, check_head=_check_head)
+    except ScanRejected:
+        with path.open("rb") as file:
+            head = file.read(256)
+        if looks_like_dicom(head) and _class_in_meta(head).startswith(_NO_PIXELS):
+            raise _not_an_image() from None
+        raise
+    if not elements.meta and not elements.count and elements.pixels is None:
         raise ScanRejected(
             Reason.NOT_DICOM_PART10, "it starts like DICOM but holds no readable element", "Export the file again"
         )
-    return dataset
+    return DicomFile(path, _dataset(path, elements), elements)
+
+
+def _check_head(head: bytes) -> None:
+    if not looks_like_dicom(head[:256]):
+        raise not_dicom(head[:256])
+
+
+def _dataset(path: Path, elements: Elements) -> FileDataset:
+    """What pydicom makes of the bytes: it gives values their meaning, one by one, when they are asked for."""
+    encoding = elements.encoding
+    with reader_errors():
+        return FileDataset(
+            str(path),
+            dict(elements.data),
+            elements.preamble,
+            FileMetaDataset(dict(elements.meta)),
+            encoding.implicit,
+            encoding.little,
+        )
+
+
+def _class_in_meta(head: bytes) -> str:
+    """MediaStorageSOPClassUID, of a file whose walk broke off: it stands within the first bytes of the meta group."""
+    found = _MEDIA_CLASS.search(head)
+    return found[1].decode("ascii", "replace") if found else ""
 
 
 @contextmanager
@@ -91,10 +168,6 @@ def reader_errors() -> Iterator[None]:
         raise
     except RecursionError:
         raise nesting() from None
-    except InvalidDicomError:
-        raise ScanRejected(
-            Reason.NOT_DICOM_PART10, "the DICOM file header is unusable", "Export the file again"
-        ) from None
     except MemoryError:
         raise
     except OSError as error:
@@ -111,82 +184,52 @@ def reader_errors() -> Iterator[None]:
         ) from None
 
 
-def check_nesting(dataset: Dataset) -> None:
-    """Sequences may not lie deeper than MAX_NESTING; walked without recursion, and only where they are long enough."""
-    stack = [(dataset, 0)]
-    while stack:
-        current, depth = stack.pop()
-        if depth > MAX_NESTING:
-            raise nesting()
-        for tag in list(current.keys()):
-            raw: Any = current.get_item(tag)
-            if raw is None or raw.VR not in ("SQ", None) or (raw.VR is None and not _may_be_a_sequence(raw.tag)):
-                continue
-            short = isinstance(raw.value, bytes) and len(raw.value) < _ITEM_BYTES * (MAX_NESTING - depth)
-            if raw.value is None or short:
-                continue
-            element = current[tag]
-            if element.VR == "SQ":
-                stack += [(item, depth + 1) for item in element.value]
+def check_is_image(file: DicomFile, *, pixels_unknown: bool = False) -> None:
+    """Reject what holds no picture, and what should and does not.
 
-
-def _may_be_a_sequence(tag: int) -> bool:
-    """Implicit VR files name no VR: the dictionary knows the public ones, private ones are never evaluated."""
-    try:
-        return pydicom.datadict.dictionary_VR(tag) == "SQ"
-    except KeyError:
-        return False
-
-
-def check_inflated_size(path: Path) -> None:
-    """A deflated file is inflated once in pieces and thrown away, so that a bomb never reaches memory."""
+    pixels_unknown  the walk ended before them: whether they are there shows when the scan is read
+    """
+    header = file.header
+    own_class = text(header, "SOPClassUID")
     with reader_errors():
-        meta = read_file_meta_info(path)
-        start = 132 + 12 + int(meta.get("FileMetaInformationGroupLength", 0))
-        deflated = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-    if not deflated:
-        return
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    total = 0
-    with path.open("rb") as file:
-        file.seek(start)
-        while (piece := inflater.unconsumed_tail or file.read(2**16)) and not inflater.eof:
-            try:
-                total += len(inflater.decompress(piece, 2**20))
-            except zlib.error:
-                raise ScanRejected(
-                    Reason.DECODE_FAILED, "the deflated data set is damaged", "Export the file again"
-                ) from None
-            if total > MAX_INFLATED_BYTES:
-                raise ScanRejected(
-                    Reason.BOMB,
-                    f"the deflated data set grows past {MAX_INFLATED_BYTES // 2**20} MiB",
-                    "Export the file without compression, if its source can be trusted",
-                )
-
-
-def check_is_image(dataset: Dataset) -> None:
-    """Reject what holds no picture, and what should and does not."""
-    with reader_errors():
-        own_class = str(dataset.get("SOPClassUID") or "")
-        sop_class = own_class or str(dataset.file_meta.get("MediaStorageSOPClassUID") or "")
-        has_pixels = any(keyword in dataset for keyword in IMAGE_KEYWORDS)
-        # without a SOP class of its own it may be any fragment; with one, with rows, or with nothing at all, it was cut
-    claims_pixels = "Rows" in dataset or len(dataset) == 0 or own_class.startswith(_STORAGE)
+        sop_class = own_class or str(header.file_meta.get("MediaStorageSOPClassUID") or "")
+    has_pixels = file.has_pixels or (pixels_unknown and "Rows" in header)
+    # without a SOP class of its own it may be any fragment; with one, with rows, or with nothing at all, it was cut
+    claims_pixels = "Rows" in header or file.elements.count == 0 or own_class.startswith(_STORAGE)
     if sop_class.startswith(_NO_PIXELS) or (not has_pixels and not claims_pixels):
-        raise ScanRejected(
-            Reason.NOT_AN_IMAGE,
-            "a DICOM object without an image (report, plan, waveform, segmentation, directory ...)",
-            "Leave it out of the manifest",
-        )
+        raise _not_an_image()
     if not has_pixels:
         raise ScanRejected(
             Reason.PIXEL_DATA_TRUNCATED, "the file ends before its pixel data", "Copy or export the file again"
         )
 
 
+def _not_an_image() -> ScanRejected:
+    return ScanRejected(
+        Reason.NOT_AN_IMAGE,
+        "a DICOM object without an image (report, plan, waveform, segmentation, directory ...)",
+        "Leave it out of the manifest",
+    )
+
+
+_tag = cache(Tag)  # keyword -> tag; pydicom looks every one up
+
+
+def _raw(dataset: Dataset, keyword: str) -> Any:
+    """An element as it stands in the file where pydicom has not touched it yet; None where there is none."""
+    try:
+        return dataset.get_item(_tag(keyword))
+    except KeyError:
+        return None
+
+
 def text(dataset: Dataset, keyword: str) -> str:
     """A value as one line, multiple values joined as DICOM writes them; "" where there is none."""
+    raw = _raw(dataset, keyword)
+    if raw is None:
+        return ""
+    if isinstance(raw, RawDataElement) and raw.VR in _WORDS and (raw.value or b"").isascii():
+        return "\\".join(part.strip(" \0") for part in (raw.value or b"").decode("ascii").split("\\"))
     with reader_errors():
         value = dataset.get(keyword)
     if value is None:
@@ -199,12 +242,7 @@ def text(dataset: Dataset, keyword: str) -> str:
 def numbers(dataset: Dataset, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
     """Finite numbers, or None where the element is absent or empty; TAG_INVALID for anything else or another count."""
     with reader_errors():
-        value = dataset.get(keyword)
-        if value is None or value == "":
-            return None
-        parts = tuple(
-            float(part) for part in ([value] if not hasattr(value, "__iter__") or isinstance(value, str) else value)
-        )
+        parts = _parsed(dataset, keyword)
     if not parts:
         return None
     if (count is not None and len(parts) != count) or not all(map(math.isfinite, parts)):
@@ -214,6 +252,43 @@ def numbers(dataset: Dataset, keyword: str, count: int | None = None) -> tuple[f
             "Export the file again",
         )
     return parts
+
+
+def _parsed(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    raw = _raw(dataset, keyword)
+    if raw is None:
+        return ()
+    if isinstance(raw, RawDataElement) and raw.value and raw.VR in _BINARY:
+        order = "<" if raw.is_little_endian else ">"
+        size = struct.calcsize(_BINARY[raw.VR])
+        return struct.unpack(f"{order}{len(raw.value) / size:g}{_BINARY[raw.VR]}", raw.value)  # a broken length raises
+    if isinstance(raw, RawDataElement) and raw.VR in _DECIMALS:
+        written = (raw.value or b"").strip(b" \0")
+        return tuple(_decimal(part) for part in written.split(b"\\")) if written else ()
+    value = dataset.get(keyword)
+    if value is None or value == "":
+        return ()
+    return tuple(float(part) for part in (value if _is_multiple(value) else [value]))
+
+
+def _decimal(part: bytes) -> float:
+    if b"_" in part:  # Python's own notation, not DICOM's
+        raise ValueError
+    return float(part)
+
+
+def written(dataset: Dataset, keyword: str) -> list[str]:
+    """The numbers of an element as they are written, with all their decimals."""
+    raw = _raw(dataset, keyword)
+    if isinstance(raw, RawDataElement) and raw.VR in _DECIMALS:
+        return [part.strip(" \0") for part in (raw.value or b"").decode("ascii", "replace").split("\\")]
+    with reader_errors():
+        value = dataset.get(keyword)
+        return [str(part) for part in (value if _is_multiple(value) else [value])]
+
+
+def _is_multiple(value: Any) -> bool:
+    return hasattr(value, "__iter__") and not isinstance(value, (str, bytes))
 
 
 def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
@@ -226,14 +301,16 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     return int(found[0])
 
 
+def uid_of(dataset: Dataset, keyword: str) -> str:
+    """A UID, or "". Letters pass, for anonymisers write them; TAG_INVALID for what no program writes."""
+    uid = text(dataset, keyword)
+    if uid and not _UID.fullmatch(uid):
+        raise ScanRejected(Reason.TAG_INVALID, f"{keyword} is no UID", "Export the file again")
+    return uid
+
+
 def missing(keyword: str) -> ScanRejected:
     return ScanRejected(Reason.META_INVALID, f"{keyword} is missing", "Export the file again with its full header")
-
-
-def nesting() -> ScanRejected:
-    return ScanRejected(
-        Reason.NESTING, f"sequences lie more than {MAX_NESTING} deep", "Export the file again from a trusted source"
-    )
 
 
 def not_dicom(head: bytes = b"") -> ScanRejected:

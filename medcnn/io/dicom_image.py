@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydicom.dataset import Dataset, FileDataset
 
 from medcnn.io.dicom_decode import PixelFormat, check_size, pixel_format
 from medcnn.io.dicom_frames import frame_header
-from medcnn.io.dicom_header import check_is_image, numbers, read_header, reader_errors, text
+from medcnn.io.dicom_header import DicomFile, check_is_image, numbers, read_file, reader_errors, text
 from medcnn.io.dicom_pixels import frame_values
+from medcnn.io.dicom_slices import READ_TAGS
 from medcnn.io.options import AS_THE_FILE_SAYS, BurnedIn, Reading, Voi
 from medcnn.scan import Reason, Scan, ScanRejected
 
@@ -25,19 +27,20 @@ _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 def read_image(path: Path, reading: Reading = AS_THE_FILE_SAYS, *, frame: int | None = None) -> Scan:
     """One frame of one file as (1, rows, columns)."""
-    dataset = read_header(path)
-    check_is_image(dataset)
-    return image_of(dataset, reading, frame=frame)
+    file = read_file(path, tags=READ_TAGS)
+    check_is_image(file)
+    return image_of(file, reading, frame=frame)
 
 
-def image_of(dataset: FileDataset, reading: Reading, *, frame: int | None) -> Scan:
-    """One frame of a data set that is an image."""
+def image_of(file: DicomFile, reading: Reading, *, frame: int | None, chosen: Mapping[str, str] | None = None) -> Scan:
+    """One frame of a file that is an image; chosen: what picked it from its series."""
+    dataset = file.image()
     form = pixel_format(dataset)
     check_size(dataset, form)
     check_burned_in(dataset, reading.burned_in)
     index = _frame_index(form, frame)
     header = frame_header(dataset, index)
-    spacing_mm, spacing_facts = spacing_of(header)
+    spacing_mm, spacing_facts = spacing_of(header, magnified=reading.magnification)
     meaning = frame_values(dataset, form, index, header, reading.voi)
     return Scan(
         voxels=meaning.values[None],
@@ -45,9 +48,12 @@ def image_of(dataset: FileDataset, reading: Reading, *, frame: int | None) -> Sc
         value_range=meaning.value_range,
         modality=text(dataset, "Modality").upper(),
         body_part=text(dataset, "BodyPartExamined").upper(),
-        identity=tuple(uid for uid in [text(dataset, "SOPInstanceUID")] if uid),
+        identity=(*filter(None, [text(dataset, "SOPInstanceUID")]), *(f"{k}={v}" for k, v in (chosen or {}).items())),
         patient_id=text(dataset, "PatientID"),
-        facts=facts_of(dataset, form, reading.voi) | spacing_facts | ({} if frame is None else {"frame": str(frame)}),
+        facts=facts_of(dataset, form, reading.voi)
+        | spacing_facts
+        | dict(chosen or {})
+        | ({} if frame is None or chosen else {"frame": str(frame)}),
     )
 
 
@@ -67,8 +73,11 @@ def _frame_index(form: PixelFormat, frame: int | None) -> int:
     return frame or 0
 
 
-def spacing_of(header: Dataset) -> tuple[tuple[float, float] | None, dict[str, str]]:
-    """(between rows, between columns) in mm, and where it came from: in the patient, or at the detector."""
+def spacing_of(header: Dataset, *, magnified: bool = False) -> tuple[tuple[float, float] | None, dict[str, str]]:
+    """(between rows, between columns) in mm, and where it came from: in the patient, or at the detector.
+
+    magnified  divide a spacing at the detector by the stated magnification (PS3.3 C.8.7.1: object to detector)
+    """
     stated = {keyword: numbers(header, keyword, 2) for keyword in _SPACINGS}
     found = {keyword: spacing for keyword, spacing in stated.items() if spacing and min(spacing) > 0}
     source = next(iter(found), None)
@@ -78,9 +87,13 @@ def spacing_of(header: Dataset) -> tuple[tuple[float, float] | None, dict[str, s
     if "PixelSpacing" in found and "ImagerPixelSpacing" in found:
         same = found["PixelSpacing"] == found["ImagerPixelSpacing"]
         facts["imager_spacing"] = "same" if same else "different"
-    if magnification := numbers(header, "EstimatedRadiographicMagnificationFactor"):
-        facts["magnification"] = f"{magnification[0]:g}"
     rows_mm, columns_mm = found[source]
+    magnification = numbers(header, "EstimatedRadiographicMagnificationFactor", 1)
+    if magnification:
+        facts["magnification"] = f"{magnification[0]:g}"
+    if magnified and magnification and magnification[0] > 0 and source == "ImagerPixelSpacing":
+        facts["spacing_source"] = "ImagerPixelSpacing / magnification"
+        rows_mm, columns_mm = rows_mm / magnification[0], columns_mm / magnification[0]
     return (rows_mm, columns_mm), facts
 
 

@@ -15,7 +15,7 @@ from medcnn.io.dicom_header import first_item, numbers, reader_errors, text
 from medcnn.io.options import Voi
 from medcnn.scan import Reason, ScanRejected
 
-Values = npt.NDArray[np.float64]
+Values = npt.NDArray[np.floating[Any]]
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 
 
@@ -43,8 +43,8 @@ def frame_values(dataset: FileDataset, form: PixelFormat, index: int, header: Da
 
 
 def _finish(values: npt.NDArray[Any], value_range: tuple[float, float]) -> Meaning:
-    finished = values.astype(np.float32)
-    if not np.isfinite(finished).all():
+    finished = values.astype(np.float32, copy=False)
+    if values.dtype != np.float32 and not np.isfinite(finished).all():
         raise ScanRejected(Reason.NONFINITE, "some pixel values are not finite numbers", "Export the file again")
     return Meaning(finished, value_range)
 
@@ -81,7 +81,10 @@ def modality_values(stored: Stored, header: Dataset, form: PixelFormat) -> tuple
         values = stored.astype(np.float64) * slope + intercept
         return values, (float(values.min()), float(values.max()))
     ends = sorted(slope * end + intercept for end in form.stored_range())
-    return stored.astype(np.float64) * slope + intercept, (ends[0], ends[1])
+    value_range = ends[0], ends[1]
+    if slope == 1 and intercept.is_integer() and max(map(abs, ends)) < 2**24:  # exact in 32 bits already
+        return np.add(stored, np.float32(intercept), dtype=np.float32), value_range
+    return stored.astype(np.float64) * slope + intercept, value_range
 
 
 def rescale(header: Dataset) -> tuple[float, float]:
@@ -146,9 +149,9 @@ def window(values: Values, centre: float, width: float, function: str) -> Values
         case "LINEAR" if width == 1:
             return np.where(values <= centre - 0.5, 0.0, 1.0)
         case "LINEAR":
-            return np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+            return np.asarray(np.clip((values - (centre - 0.5)) / (width - 1) + 0.5, 0, 1))
         case "LINEAR_EXACT":
-            return np.clip((values - centre) / width + 0.5, 0, 1)
+            return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1))
         case "SIGMOID":
             return np.asarray(1 / (1 + np.exp(-4 * (values - centre) / width)))
     raise _window_invalid("names a function that is not DICOM's")

@@ -1,141 +1,154 @@
-"""One DICOM series as a volume: classic slices or enhanced frames, put in order by their positions, never guessed."""
+"""One DICOM series as a volume: slices, enhanced frames or tiles, put in order by their positions, never guessed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import FileDataset
 
 from medcnn.geometry import Geometry
 from medcnn.io.dicom_decode import PixelFormat, check_size, pixel_format
-from medcnn.io.dicom_frames import FRAME_KEYWORDS, frame_header
-from medcnn.io.dicom_header import check_is_image, integer, missing, read_header, text
-from medcnn.io.dicom_image import check_burned_in, facts_of
-from medcnn.io.dicom_pixels import frame_values
-from medcnn.io.dicom_slices import (
-    Slice,
+from medcnn.io.dicom_header import DicomFile, text
+from medcnn.io.dicom_image import check_burned_in, facts_of, image_of
+from medcnn.io.dicom_pixels import Meaning, frame_values
+from medcnn.io.dicom_slices import Slice, rounding_mm, slices_of
+from medcnn.io.dicom_split import check_repeats, select
+from medcnn.io.dicom_stack import (
     affine_of_slices,
     check_alike,
     check_grid,
-    check_repeats,
+    check_one_origin,
+    check_tilt,
     in_order,
-    slice_of,
     too_few,
+    without_copies,
 )
-from medcnn.io.options import AS_THE_FILE_SAYS, BurnedIn, Reading
-from medcnn.scan import Reason, Scan, ScanRejected
+from medcnn.io.dicom_tilt import straightened
+from medcnn.io.options import AS_THE_FILE_SAYS, Reading
+from medcnn.scan import Scan
 
-SLICE_TAGS = [
-    *FRAME_KEYWORDS,
-    *("SOPInstanceUID", "Rows", "Columns", "NumberOfFrames"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-]
+Voxels = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Voxels (columns, rows, slices) and what was learned of the files on the way."""
+    """Voxels (slices, rows, columns) and what was learned of the files on the way."""
 
-    voxels: npt.NDArray[np.float32]
+    voxels: Voxels
     value_range: tuple[float, float]
     header: FileDataset
     form: PixelFormat
 
 
-def read_volume(paths: Sequence[Path], reading: Reading = AS_THE_FILE_SAYS) -> Scan:
-    """The files of one series as (1, I, J, K) with i along a row, j down a column, k along the slices."""
-    every = [one for path in sorted(paths) for one in slices_of(path)]
+def read_volume(
+    paths: Sequence[Path], reading: Reading = AS_THE_FILE_SAYS, *, chosen: Mapping[str, str] | None = None
+) -> Scan:
+    """The files of one series as (1, I, J, K) with i along a row, j down a column, k along the slices.
+
+    chosen  which part of the series, where it holds several volumes: key -> value, see dicom_split
+    """
+    every = [one for path in sorted(paths) for one in slices_of(path, detile=reading.mosaic == "detile")]
     slices = without_copies(every)
+    copies = len(every) - len(slices)
+    check_one_origin(slices)
+    if chosen:
+        slices = select(slices, chosen)
+    if chosen and len(slices) == 1:  # one of several directions, say: a picture, not a volume
+        return image_of(slices[0].file, reading, frame=slices[0].frame, chosen=chosen)
     check_alike(slices)
     slices = in_order(slices)
     check_repeats(slices)
+    tilted = _check_places(slices, reading)
+    stack = _stack(slices, reading)
+    flags = _flags(slices, copies, chosen or {}, tilted=tilted)
+    return _scan(slices, stack, reading, flags, tilted=tilted, chosen=chosen or {})
+
+
+def _check_places(slices: Sequence[Slice], reading: Reading) -> bool:
+    """Tilt, spacing, count, in this order; whether the stack must be sheared back."""
     positions_mm = np.array([one.position_mm for one in slices])
-    rounding_mm = min(one.rounding_mm for one in slices)  # a writer drops trailing zeros, so the longest counts
-    check_grid(positions_mm, slices[0].normal, pixel_mm=min(slices[0].spacing_mm), rounding_mm=rounding_mm)
+    tilted = check_tilt(positions_mm, slices[0], resample=reading.tilt == "resample")
+    decimals_mm = min(rounding_mm(one.header) for one in slices)  # writers drop trailing zeros: the longest counts
+    check_grid(positions_mm, slices[0].normal, rounding_mm=decimals_mm)
     if len(slices) < reading.min_slices:
         raise too_few(len(slices), reading.min_slices)
-    stack = _stack(slices, reading)
-    rows, columns = slices[0].size
-    geometry = Geometry(affine_of_slices(slices), (columns, rows, len(slices)))
+    return tilted
+
+
+def _flags(slices: Sequence[Slice], copies: int, chosen: Mapping[str, str], *, tilted: bool) -> dict[str, str]:
+    flags = {"spacing_source": "PixelSpacing", "slices": str(len(slices)), **chosen}
+    if copies:
+        flags["copies_ignored"] = str(copies)
+    if slices[0].mosaic:
+        flags["mosaic"] = "taken apart"
+    if tilted:
+        flags["tilt"] = "resampled"
+    return flags
+
+
+def _scan(
+    slices: Sequence[Slice],
+    stack: Stack,
+    reading: Reading,
+    flags: dict[str, str],
+    *,
+    tilted: bool,
+    chosen: Mapping[str, str],
+) -> Scan:
+    voxels, affine = straightened(stack.voxels, slices) if tilted else (stack.voxels, affine_of_slices(slices))
+    count, rows, columns = voxels.shape
+    geometry = Geometry(affine, (columns, rows, count))
     first, second, third = geometry.spacing_mm()
-    copies = len(every) - len(slices)
     return Scan(
-        voxels=stack.voxels[None],
+        voxels=voxels.transpose(2, 1, 0)[None],
         geometry=geometry,
         spacing_mm=(float(first), float(second), float(third)),
         value_range=stack.value_range,
         modality=text(stack.header, "Modality").upper(),
         body_part=text(stack.header, "BodyPartExamined").upper(),
-        identity=tuple(sorted({one.uid for one in slices})),
+        identity=(*sorted({one.uid for one in slices}), *(f"{key}={value}" for key, value in chosen.items())),
         patient_id=text(stack.header, "PatientID"),
-        facts=facts_of(stack.header, stack.form, reading.voi)
-        | {"spacing_source": "PixelSpacing", "slices": str(len(slices))}
-        | ({"copies_ignored": str(copies)} if copies else {}),
+        facts=facts_of(stack.header, stack.form, reading.voi) | flags,
     )
-
-
-def slices_of(path: Path) -> list[Slice]:
-    """The slices of one file, from its header alone."""
-    dataset = read_header(path, tags=SLICE_TAGS, pixels=False)
-    uid = text(dataset, "SOPInstanceUID")
-    size = integer(dataset, "Rows"), integer(dataset, "Columns")
-    frames = max(integer(dataset, "NumberOfFrames", 1), 1)
-    if frames > 1:
-        _check_frames(dataset, frames)
-    return [slice_of(frame_header(dataset, index), path, index, uid, size) for index in range(frames)]
-
-
-def _check_frames(dataset: Dataset, frames: int) -> None:
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    if len(groups) != frames:
-        raise ScanRejected(
-            Reason.GEOMETRY_INVALID,
-            f"{frames} frames, of which {len(groups)} say where they lie",
-            "Export the series as an enhanced object with its functional groups, or slice by slice; "
-            "a single frame can be named with #frame=",
-        )
-
-
-def without_copies(slices: Sequence[Slice]) -> list[Slice]:
-    """A file copied twice counts once; two different slices under one UID are an error."""
-    kept: dict[tuple[str, int], Slice] = {}
-    for one in slices:
-        if not one.uid:
-            raise missing("SOPInstanceUID")
-        other = kept.setdefault((one.uid, one.frame), one)
-        if not np.allclose(other.position_mm, one.position_mm, atol=1e-3):
-            raise ScanRejected(
-                Reason.META_INVALID, "two different slices share one SOPInstanceUID", "Export the series again"
-            )
-    return list(kept.values())
 
 
 def _stack(slices: Sequence[Slice], reading: Reading) -> Stack:
     """Decode slice by slice, each with its own rescale."""
     rows, columns = slices[0].size
     voxels = np.empty((len(slices), rows, columns), dtype=np.float32)
-    lows, highs = [], []
-    opened: tuple[Path, FileDataset, PixelFormat] | None = None
+    ranges = []
+    opened: _Open | None = None
+    meaning: tuple[tuple[str, int], Meaning] | None = None
     for number, one in enumerate(slices):
-        if opened is None or opened[0] != one.path:
-            opened = one.path, *_open(one.path, reading.burned_in)
-        _, dataset, form = opened
-        meaning = frame_values(dataset, form, one.frame, frame_header(dataset, one.frame), reading.voi)
-        voxels[number] = meaning.values
-        lows.append(meaning.value_range[0])
-        highs.append(meaning.value_range[1])
+        if opened is None or opened.file is not one.file:
+            if opened is not None:
+                opened.file.release()
+            opened = _Open.of(one.file, reading)
+        if meaning is None or meaning[0] != one.name[:2]:  # the tiles of a mosaic share one picture
+            values = frame_values(opened.dataset, opened.form, one.frame, one.header, reading.voi)
+            meaning = one.name[:2], values
+            ranges.append(values.value_range)
+        place = one.mosaic[0].place(one.mosaic[1], (opened.form.rows, opened.form.columns)) if one.mosaic else ...
+        voxels[number] = meaning[1].values[place]
     assert opened is not None
-    return Stack(voxels.transpose(2, 1, 0), (min(lows), max(highs)), opened[1], opened[2])
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return Stack(voxels, (low, high), opened.dataset, opened.form)
 
 
-def _open(path: Path, burned_in: BurnedIn) -> tuple[FileDataset, PixelFormat]:
-    dataset = read_header(path)
-    check_is_image(dataset)
-    form = pixel_format(dataset)
-    check_size(dataset, form)
-    check_burned_in(dataset, burned_in)
-    return dataset, form
+@dataclass(frozen=True)
+class _Open:
+    file: DicomFile
+    dataset: FileDataset
+    form: PixelFormat
+
+    @classmethod
+    def of(cls, file: DicomFile, reading: Reading) -> _Open:
+        dataset = file.image()
+        form = pixel_format(dataset)
+        check_size(dataset, form)
+        check_burned_in(dataset, reading.burned_in)
+        return cls(file, dataset, form)

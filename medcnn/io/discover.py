@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from medcnn.io.content import Content, content_of
 from medcnn.io.dicom_series import Header, header_of
+from medcnn.io.nifti_kin import pair_of
+from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.read import rejecting
 from medcnn.io.reference import Reference
 from medcnn.scan import Reason, Rejection, ScanRejected
 
+READERS = 8  # threads: what a network drive makes wait for overlaps
+_AT_ONCE = 64  # files one thread takes at a time
+Report = Callable[[int], None]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """One case, by its header.
 
-    identity    SOP Instance UIDs (sorted), as in the Scan; () where the format has none
+    identity    SOP Instance UIDs (sorted) and what picks one volume of several, as in the Scan; () without UIDs
     patient_id  as in the header; never logged, never written
+    series      Series Instance UID, and study its Study Instance UID: private, to match tables with scans
     label       an archive row's own label; () elsewhere
+    facts       for columns of a manifest: scanner, sex, age_years, view, and what picked the volume
     """
 
     reference: str
@@ -30,9 +40,12 @@ class Found:
     identity: tuple[str, ...] = ()
     patient_id: str = field(default="", repr=False)
     label: tuple[int, ...] = ()
+    series: str = field(default="", repr=False)
+    study: str = field(default="", repr=False)
+    facts: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """One file or folder that is no case."""
 
@@ -40,43 +53,79 @@ class Skipped:
     rejection: Rejection
 
 
-def discover(root: Path) -> Iterator[Found | Skipped]:
-    """Walk root at any depth. A file as root stands for itself alone, its references relative to its folder."""
+_Look = Header | list[Found] | Skipped
+
+
+def discover(
+    root: Path,
+    *,
+    split_by: Sequence[str] = (),
+    reading: Reading = AS_THE_FILE_SAYS,
+    report: Report = lambda number: None,
+) -> Iterator[Found | Skipped]:
+    """Walk root at any depth. A file as root stands for itself alone, its references relative to its folder.
+
+    split_by  keys (orientation, image_type, echo, b_value, time) by which a series becomes several cases
+    report    called with the number of files looked into so far
+    """
     base = root.parent if root.is_file() else root
     headers: list[Header] = []
-    for path in [root] if root.is_file() else _files(root):
-        if isinstance(path, Skipped):
-            yield path
-            continue
+    for number, look in enumerate(_looks([root] if root.is_file() else _files(root), base), start=1):
+        report(number)
+        match look:
+            case Header():
+                headers.append(look)
+            case Skipped():
+                yield look
+            case _:
+                yield from look
+    yield from _dicom_cases(headers, base, split_by, reading)
+
+
+def _looks(files: Iterable[Path | Skipped], base: Path) -> Iterator[_Look]:
+    """What each file is, in the files' order; a few pieces ahead, so that memory does not follow the folder."""
+    waiting: deque[Future[list[_Look]]] = deque()
+    with ThreadPoolExecutor(READERS, thread_name_prefix="medcnn-discover") as pool:
         try:
-            content = _content(path)
-            if content is Content.DICOM:
-                headers.append(_header(path))
-            else:
-                yield from _cases(path, content, base)
-        except ScanRejected as rejected:
-            yield Skipped(_relative(path, base), rejected.rejection)
-    yield from _dicom_cases(headers, base)
+            for piece in _pieces(files):
+                waiting.append(pool.submit(_look_into, piece, base))
+                if len(waiting) > 2 * READERS:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _pieces(files: Iterable[Path | Skipped]) -> Iterator[list[Path | Skipped]]:
+    files = iter(files)
+    while piece := list(islice(files, _AT_ONCE)):
+        yield piece
+
+
+def _look_into(piece: Sequence[Path | Skipped], base: Path) -> list[_Look]:
+    return [item if isinstance(item, Skipped) else _look(item, base) for item in piece]
+
+
+def _look(path: Path, base: Path) -> _Look:
+    try:
+        return _content(path, base)
+    except ScanRejected as rejected:
+        return Skipped(_relative(path, base), rejected.rejection)
 
 
 @rejecting
-def _content(path: Path) -> Content:
-    return content_of(path)
-
-
-@rejecting
-def _header(path: Path) -> Header:
-    return header_of(path)
-
-
-@rejecting
-def _cases(path: Path, content: Content, base: Path) -> list[Found]:
+def _content(path: Path, base: Path) -> Header | list[Found]:
     reference = _relative(path, base)
-    if content is not Content.ARCHIVE:
-        return [Found(reference)]
-    from medcnn.io.archive import rows
+    match content_of(path):
+        case Content.DICOM:
+            return header_of(path)
+        case Content.ARCHIVE:
+            from medcnn.io.archive import rows
 
-    return [Found(str(Reference(reference, row=(part, index))), label=label) for part, index, label in rows(path)]
+            return [Found(str(Reference(reference, row=(part, row))), label=label) for part, row, label in rows(path)]
+        case _:
+            return [Found(reference)]
 
 
 def _files(folder: Path) -> Iterator[Path | Skipped]:
@@ -90,7 +139,9 @@ def _files(folder: Path) -> Iterator[Path | Skipped]:
                 yield Skipped(_relative(Path(here, name), folder), _unusable(reason))
         folders[:] = sorted(set(folders) - {*unreadable, *hidden, *links})
         for name in sorted(names):
-            yield _file(Path(here, name), folder)
+            path = Path(here, name)
+            if not (name.lower().endswith((".img", ".img.gz")) and pair_of(path)):  # its .hdr stands for both
+                yield _file(path, folder)
 
 
 def _file(path: Path, base: Path) -> Path | Skipped:
@@ -111,7 +162,9 @@ def _unusable(code: Reason) -> Rejection:
     return Rejection(code, found[code], remedy)
 
 
-def _dicom_cases(headers: Iterable[Header], base: Path) -> Iterator[Found | Skipped]:
+def _dicom_cases(
+    headers: Iterable[Header], base: Path, split_by: Sequence[str], reading: Reading
+) -> Iterator[Found | Skipped]:
     """Slices by series wherever they lie, everything else by file."""
     series: dict[str, list[Header]] = defaultdict(list)
     in_folder: dict[Path, set[str]] = defaultdict(set)
@@ -123,30 +176,57 @@ def _dicom_cases(headers: Iterable[Header], base: Path) -> Iterator[Found | Skip
         if header.belongs_to_a_series:
             series[header.series].append(header)
         else:
-            yield _found(_relative(header.path, base), [header])
+            yield _found(Reference(_relative(header.path, base)), [header])
     for uid, members in series.items():
-        yield _found(_series_reference(uid, members, in_folder, base), members)
+        reference = _series_reference(uid, members, in_folder, base)
+        if not split_by:
+            yield _found(reference, members)
+            continue
+        try:
+            yield from _parts(reference, members, split_by, reading)
+        except ScanRejected as rejected:
+            yield Skipped(str(reference), rejected.rejection)
 
 
-def _series_reference(uid: str, members: list[Header], in_folder: dict[Path, set[str]], base: Path) -> str:
+def _series_reference(uid: str, members: list[Header], in_folder: dict[Path, set[str]], base: Path) -> Reference:
     """A file alone; else its folder, where nothing else is in it; else the folder that holds them all, and the UID."""
     if len(members) == 1:
-        return _relative(members[0].path, base)
+        return Reference(_relative(members[0].path, base))
     folders = {header.path.parent for header in members}
     if len(folders) == 1 and in_folder[next(iter(folders))] == {uid}:
-        return _relative(next(iter(folders)), base)
+        return Reference(_relative(next(iter(folders)), base))
     shared = Path(os.path.commonpath([str(folder) for folder in folders]))
-    return str(Reference(_relative(shared, base), series=uid))
+    return Reference(_relative(shared, base), series=uid)
 
 
-def _found(reference: str, members: list[Header]) -> Found:
+@rejecting
+def _parts(reference: Reference, members: list[Header], split_by: Sequence[str], reading: Reading) -> list[Found]:
+    """The volumes, or single slices, of one series that split_by tells apart."""
+    from medcnn.io.dicom_slices import slices_of
+    from medcnn.io.dicom_split import split
+    from medcnn.io.dicom_stack import without_copies
+
+    detile = reading.mosaic == "detile"
+    slices = without_copies([one for header in members for one in slices_of(header.path, detile=detile)])
+    of_file = {header.path: header for header in members}
+    return [
+        _found(replace(reference, chosen=name), [of_file[path] for path in sorted({one.file.path for one in part})])
+        for name, part in split(slices, split_by).items()
+    ]
+
+
+def _found(reference: Reference, members: list[Header]) -> Found:
     first = members[0]
+    chosen = tuple(f"{key}={value}" for key, value in reference.chosen)
     return Found(
-        reference,
+        str(reference),
         modality=first.modality,
         body_part=first.body_part,
-        identity=tuple(sorted({header.uid for header in members if header.uid})),
+        identity=tuple(sorted({header.uid for header in members if header.uid})) + chosen,
         patient_id=first.patient_id,
+        series=first.series,
+        study=first.study,
+        facts=dict(first.facts) | dict(reference.chosen),
     )
 
 

@@ -70,29 +70,28 @@ class Source:
         self._file.seek(0, 2)
         return False
 
-    def drain(self, data_bytes: int) -> dict[str, str]:
-        """Read on to the end; what lies behind the voxels is counted, not kept."""
+    def drain(self) -> int:
+        """Read on to the end; how many content bytes came behind what was read. They are counted, not kept."""
         start = self.position
         while self.read(PIECE_BYTES):
-            if self.position - start > max(SLACK_BYTES, data_bytes):
+            if self.position - start > max(SLACK_BYTES, start):
                 raise ScanRejected(
                     Reason.BOMB, "far more data follows than the header announces", "Export the file again"
                 )
-        flags = {}
-        if self.position > start:
-            flags["bytes_behind_voxels"] = str(self.position - start)
-        if self.trailing_bytes:
-            flags["bytes_behind_gzip"] = str(self.trailing_bytes)
-        return flags
+        return self.position - start
 
 
-def read_exactly(source: Source, skip: int, count: int) -> bytearray:
-    """Skip some bytes, then count of them into memory that is taken once."""
-    while skip > 0:
-        piece = source.read(skip)
+def skip(source: Source, count: int) -> None:
+    """Pass over some bytes."""
+    while count > 0:
+        piece = source.read(count)
         if not piece:
             raise truncated("the file ends before its voxels")
-        skip -= len(piece)
+        count -= len(piece)
+
+
+def read_exactly(source: Source, count: int) -> bytearray:
+    """Some bytes, into memory that is taken once."""
     data, filled = bytearray(count), 0
     while filled < count:
         piece = source.read(count - filled)

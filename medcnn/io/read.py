@@ -9,10 +9,12 @@ from typing import ParamSpec, TypeVar
 
 from medcnn.io.content import Content, content_of
 from medcnn.io.dicom_decode import check_size, pixel_format
-from medcnn.io.dicom_header import check_is_image, integer, read_header, text
+from medcnn.io.dicom_header import check_is_image, integer, read_file, text
 from medcnn.io.dicom_image import PROJECTIONS, image_of, read_image
 from medcnn.io.dicom_series import SERIES_MODALITIES, files_of_series, header_of
+from medcnn.io.dicom_slices import READ_TAGS, is_mosaic
 from medcnn.io.dicom_volume import read_volume
+from medcnn.io.nifti_kin import pair_of
 from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.reference import Reference, resolve
 from medcnn.scan import Reason, Scan, ScanRejected
@@ -60,7 +62,7 @@ def read_scan(root: Path, reference: str, reading: Reading = AS_THE_FILE_SAYS) -
         return _read_folder(path, parsed, reading)
     match content_of(path):
         case Content.DICOM:
-            return _read_dicom(path, parsed.frame, reading)
+            return _read_dicom(path, parsed, reading)
         case Content.NIFTI:
             from medcnn.io.nifti import read_nifti
 
@@ -79,22 +81,25 @@ def read_scan(root: Path, reference: str, reading: Reading = AS_THE_FILE_SAYS) -
             return read_row(path, *parsed.row)
 
 
-def _read_dicom(path: Path, frame: int | None, reading: Reading) -> Scan:
-    """One file: a picture, or a volume where its frames can be one."""
-    dataset = read_header(path)
-    check_is_image(dataset)
-    frames = integer(dataset, "NumberOfFrames", 1)
-    if frame is None and frames > 1 and text(dataset, "Modality").upper() in SERIES_MODALITIES:
-        check_size(dataset, pixel_format(dataset))
-        return read_volume([path], reading)
-    return image_of(dataset, reading, frame=frame)
+def _read_dicom(path: Path, parsed: Reference, reading: Reading) -> Scan:
+    """One file: a picture, or a volume where its frames or tiles can be one."""
+    file = read_file(path, tags=READ_TAGS)
+    check_is_image(file)
+    frames = integer(file.header, "NumberOfFrames", 1)
+    of_volumes = text(file.header, "Modality").upper() in SERIES_MODALITIES
+    detile = reading.mosaic == "detile" and is_mosaic(file.header)
+    if parsed.frame is None and of_volumes and (frames > 1 or detile):
+        dataset = file.image()
+        check_size(dataset, pixel_format(dataset))  # a lying number of frames, before anything is made of them
+        return read_volume([path], reading, chosen=dict(parsed.chosen))
+    return image_of(file, reading, frame=parsed.frame)
 
 
 def _read_folder(path: Path, parsed: Reference, reading: Reading) -> Scan:
     files = _series_files(path, parsed)
     if len(files) == 1 and header_of(files[0]).modality in PROJECTIONS:
         return read_image(files[0], reading)
-    return read_volume(files, reading)
+    return read_volume(files, reading, chosen=dict(parsed.chosen))
 
 
 def _series_files(folder: Path, parsed: Reference) -> list[Path]:
@@ -109,4 +114,7 @@ def source_files(root: Path, reference: str) -> list[Path]:
     """The files whose bytes decide what a reference reads, sorted."""
     parsed = Reference.parse(reference)
     path = resolve(root, parsed)
-    return _series_files(path, parsed) if path.is_dir() else [path]
+    if path.is_dir():
+        return _series_files(path, parsed)
+    pair = pair_of(path)
+    return [path, pair] if pair else [path]

@@ -1,14 +1,19 @@
-"""What a manifest calls an image: `path[#series=UID | #frame=n | #row=train/17]`, inside a root it may not leave."""
+"""What a manifest calls an image: `path[#series=UID | #frame=n | #row=train/17]`, inside a root it may not leave.
+
+A series that holds several volumes needs to be told which: `folder#series=UID&time=2`, `folder#echo=30`.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from medcnn.scan import Reason, ScanRejected
 
-_SELECTOR = re.compile(r"^(?P<path>.+)#(?P<kind>series|frame|row)=(?P<value>[^#]+)$")
+CHOICES = ("orientation", "image_type", "echo", "b_value", "time")
+_SELECTOR = re.compile(rf"^(?P<path>.+)#(?P<rest>(?:series|frame|row|{'|'.join(CHOICES)})=[^#]+)$")
 
 
 @dataclass(frozen=True)
@@ -19,12 +24,14 @@ class Reference:
     series  DICOM Series Instance UID, for a folder that holds several
     frame   number of one frame of a multi-frame DICOM file, from 0
     row     (part, index from 0) in an archive of arrays
+    chosen  (key, value) pairs that pick one volume of a series that holds several
     """
 
     path: str
     series: str | None = None
     frame: int | None = None
     row: tuple[str, int] | None = None
+    chosen: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Reference:
@@ -32,28 +39,40 @@ class Reference:
         found = _SELECTOR.match(text)
         if found is None:
             return cls(text)
-        path, kind, value = found["path"], found["kind"], found["value"]
-        if kind == "series":
-            return cls(path, series=value)
-        if kind == "frame" and value.isdecimal():
-            return cls(path, frame=int(value))
+        reference = cls(found["path"])
+        for part in found["rest"].split("&"):
+            key, _, value = part.partition("=")
+            reference = reference._with(key, value)
+        return reference
+
+    def _with(self, key: str, value: str) -> Reference:
+        if key == "series" and value:
+            return replace(self, series=value)
+        if key == "frame" and value.isdecimal():
+            return replace(self, frame=int(value))
         part, slash, index = value.rpartition("/")
-        if kind == "row" and slash and part and index.isdecimal():
-            return cls(path, row=(part, int(index)))
+        if key == "row" and slash and part and index.isdecimal():
+            return replace(self, row=(part, int(index)))
+        if key in CHOICES and value:
+            return replace(self, chosen=(*self.chosen, (key, value)))
         raise ScanRejected(
             Reason.READ_ERROR,
-            f"the image reference has a malformed #{kind}= part",
-            "Write #series=<UID>, #frame=<number from 0> or #row=<part>/<number from 0>",
+            f"the image reference has a malformed #{key}= part" if key.isidentifier() else "the reference is malformed",
+            f"Write #series=<UID>, #frame=<number from 0>, #row=<part>/<number from 0>, or one of {', '.join(CHOICES)}",
         )
 
     def __str__(self) -> str:
+        parts = [f"{key}={value}" for key, value in self._parts()]
+        return f"{self.path}#{'&'.join(parts)}" if parts else self.path
+
+    def _parts(self) -> Iterator[tuple[str, str]]:
         if self.series is not None:
-            return f"{self.path}#series={self.series}"
+            yield "series", self.series
         if self.frame is not None:
-            return f"{self.path}#frame={self.frame}"
+            yield "frame", str(self.frame)
         if self.row is not None:
-            return f"{self.path}#row={self.row[0]}/{self.row[1]}"
-        return self.path
+            yield "row", f"{self.row[0]}/{self.row[1]}"
+        yield from self.chosen
 
 
 def resolve(root: Path, reference: Reference | str) -> Path:

@@ -106,9 +106,9 @@ def test_C29_a_lying_size_is_rejected_before_memory_is_taken(
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
     dataset.save_as(tmp_path / "lie.dcm")
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     assert rejected(tmp_path / "lie.dcm", selector).code is Reason.SIZE_IMPLAUSIBLE
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from medcnn.io.discover import Found, Skipped, discover
-from medcnn.io.read import read_scan
+from medcnn.io.read import read_scan, source_files
 from medcnn.scan import Reason, ScanRejected
 
 Write = Callable[..., Path]
@@ -118,3 +118,16 @@ def test_identity_found_is_the_identity_read(tmp_path: Path, write_series: Write
     assert case.identity == read_scan(tmp_path, case.reference).identity
     uids = {str(pydicom.dcmread(path).SOPInstanceUID) for path in (tmp_path / "series").iterdir()}
     assert set(case.identity) == uids
+
+
+def test_a_nifti_pair_is_one_case_by_its_header(tmp_path: Path) -> None:
+    import nibabel
+
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    nibabel.Nifti1Pair(voxels, np.eye(4)).to_filename(tmp_path / "pair.img")
+    (tmp_path / "alone.img").write_bytes(b"no header beside it" * 100)
+    found = list(discover(tmp_path))
+    assert [item.reference for item in found if isinstance(item, Found)] == ["pair.hdr"]
+    assert [item.reference for item in found if isinstance(item, Skipped)] == ["alone.img"]
+    assert source_files(tmp_path, "pair.hdr") == [tmp_path / "pair.hdr", tmp_path / "pair.img"]
+    assert np.array_equal(read_scan(tmp_path, "pair.hdr").voxels[0], voxels)

@@ -45,13 +45,13 @@ def test_what_ends_a_program_passes(error: type[BaseException]) -> None:
         rejecting(stop)()
 
 
-def test_a_panic_inside_a_decoder_is_a_rejection(
+def test_a_panic_anywhere_in_reading_is_a_rejection(
     rejected: Callable[..., Any], bundled: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def panic(*_: Any) -> None:
         raise PanicException
 
-    monkeypatch.setattr("medcnn.io.dicom_decode._decode", panic)
+    monkeypatch.setattr("medcnn.io.dicom_image.check_burned_in", panic)
     assert rejected(bundled("MR_small_RLE")).code is Reason.DECODE_FAILED
 
 
