@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medcnn.batch.folder import Finished
     from medcnn.batch.ledger import Row
     from medcnn.data.privacy import Keyring
+    from medcnn.io.options import Reading
     from medcnn.model_package import ModelPackage
     from medcnn.training.interruption import Interruption
 
@@ -31,11 +32,13 @@ log = logging.getLogger("medcnn.predict")
 USAGE = """usage: python -m medcnn.predict model=<package or run> input=<folder or scan> output=<folder>
 
 Answer for every scan of a folder, at any depth: predictions.csv, an overlay picture per case and a ledger in the output
-folder. DICOM, NIfTI, PNG, JPEG and .npz arrays. What is no scan is skipped; what cannot be used is listed and why.
+folder. DICOM, NIfTI, PNG, JPEG, TIFF and .npz arrays. What is no scan is skipped; what cannot be used is listed.
 
   model=<folder>             a model package, or a run folder
   input=<folder or file>     is never written to
   output=<folder>            new, or of an earlier predict: only what is missing, changed or damaged is done again
+  split_by=[time]            make a case of each volume in a series that holds several (echo, b_value, image_type,
+                             orientation, time); without it such a series is rejected, with the values it holds
   explain=gradcam | none     an overlay per case: where the network looked
   inference.batch_cases=64   scans per question; the answers do not depend on it
   inference.accelerator=auto cpu, gpu, mps
@@ -87,7 +90,8 @@ def _predict(conf: PredictConf, output: Path, interruption: Interruption) -> Pre
     results = Results(output)
     with locked(RunFolder(output)):
         # Cases: by their headers; what is none is skipped and counted
-        listed = _listed(conf, Keyring.at(key_file(conf.privacy.key_file, output)))
+        reading = package.description.preprocessing.reading
+        listed = _listed(conf, reading, Keyring.at(key_file(conf.privacy.key_file, output)))
 
         # Answers: each finished, with its overlay and its row in the ledger, before the next
         run = FolderRun(package, results, interruption, explain=conf.explain == "gradcam")
@@ -149,7 +153,7 @@ def _opened(conf: PredictConf) -> ModelPackage:
     return replace(package, classifier=replace(package.classifier, shifts=shifts))
 
 
-def _listed(conf: PredictConf, keyring: Keyring) -> CaseList:
+def _listed(conf: PredictConf, reading: Reading, keyring: Keyring) -> CaseList:
     from medcnn.batch.cases import list_cases
 
     said = time.monotonic()
@@ -160,7 +164,9 @@ def _listed(conf: PredictConf, keyring: Keyring) -> CaseList:
             said = time.monotonic()
             log.info("looking for scans: %d so far", number)
 
-    listed = list_cases(data_root(conf.input), keyring, report=report)
+    listed = list_cases(
+        data_root(conf.input), keyring, split_by=conf.split_by, reading=reading, report=report
+    )
     log.info("found %d cases; %d files are no scans", len(listed.cases), len(listed.skipped))
     if listed.sharing_an_identity:
         log.warning(

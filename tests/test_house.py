@@ -22,7 +22,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_conf" not in path.par
 VERBS = ("prepare", "train", "evaluate", "predict", "doctor", "cache", "sync", "ui")
 # From the ground floor up. A file imports from its own room, from rooms left of it on its floor, or from floors below.
 FLOORS = (
-    ("errors", "geometry", "scan"),
+    ("errors", "geometry", "scan", "whole_file"),
     ("config",),
     ("networks", "losses"),
     ("evaluation",),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from medcnn.data.privacy import Keyring
 from medcnn.io.discover import Found, Skipped, discover
+from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.scan import SKIPPED_IN_A_FOLDER, Rejection
 
 
@@ -35,8 +36,15 @@ class CaseList:
     sharing_an_identity: int = 0
 
 
-def list_cases(source: Path, keyring: Keyring, *, report: Callable[[int], None] = lambda number: None) -> CaseList:
-    """The cases of a folder, or of one scan, with their keyed names. Reads headers only.
+def list_cases(
+    source: Path,
+    keyring: Keyring,
+    *,
+    split_by: Sequence[str] = (),
+    reading: Reading = AS_THE_FILE_SAYS,
+    report: Callable[[int], None] = lambda number: None,
+) -> CaseList:
+    """The cases of a folder, or of one scan, with their keyed names. Reads headers only; split_by as in discovery.
 
     What is no scan is skipped in a folder, and a rejected case where it was named itself.
     """
@@ -44,8 +52,7 @@ def list_cases(source: Path, keyring: Keyring, *, report: Callable[[int], None] 
     found: list[Found] = []
     rejected: list[Skipped] = []
     skipped: list[Skipped] = []
-    for number, item in enumerate(discover(source), start=1):
-        report(number)
+    for item in discover(source, split_by=split_by, reading=reading, report=report):
         if isinstance(item, Found):
             found.append(item)
         elif item.rejection.code in SKIPPED_IN_A_FOLDER and not named_itself:

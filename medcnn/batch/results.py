@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +11,8 @@ from medcnn.batch.cases import Case
 from medcnn.batch.ledger import Ledger, Row
 from medcnn.errors import DataError
 from medcnn.io.discover import Skipped
+from medcnn.whole_file import PART, write_whole
 
-PART = ".part-"
 _OWN = {"ledger.jsonl", "predictions.csv", "skipped.csv", "overlays", "log.txt", ".lock", ".medcnn"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -89,32 +87,6 @@ def rows_of(cases: Sequence[Case], ledger: Ledger, model: str, settings: str) ->
     """The rows of these cases by this model with these settings, in the order of the cases."""
     rows = (ledger.rows.get(case.case_id) for case in cases)
     return [row for row in rows if row is not None and (row.model, row.settings) == (model, settings)]
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Aside, to the disk, then renamed: nobody ever sees a part of it. Raises OSError."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=PART)  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    _settle(path.parent)
-
-
-def _settle(folder: Path) -> None:
-    """The rename itself to the disk, where folders can be synced (not on Windows)."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _cells(row: Row, class_names: Sequence[str]) -> list[str]:

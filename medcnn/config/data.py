@@ -23,8 +23,11 @@ class SplitConf:
     calib: float = number(0.1, at_least=0, below=1)
     test: float = number(0.15, at_least=0, below=1)
     seed: int = number(0, at_least=0)
+    folds: int = number(0, at_least=0, at_most=100)  # also divide train and val into folds; 0 makes none
 
     def problems(self) -> Iterator[str]:
+        if self.folds == 1:
+            yield "folds: must be 0, or at least 2: one fold leaves nobody to train on"
         if not self.val + self.calib + self.test < 1:
             yield f"val + calib + test: must leave patients to train on, got {self.val + self.calib + self.test:g} of 1"
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from medcnn.config.fields import choice, number
+from medcnn.config.fields import choice, nearest, number
+
+LAYOUTS = ("auto", "bids", "msd", "nnunet", "coco", "yolo", "medmnist", "dicom_seg", "scans", "folders")
+SPLIT_BY = ("orientation", "image_type", "echo", "b_value", "time")  # in the order they are applied
 
 
 @dataclass
@@ -18,3 +22,10 @@ class ReadingConf:
     mosaic: str = choice("refuse", "refuse", "detile")  # one picture that holds all slices of a volume: taken apart
     nifti_form: str = choice("sform", "sform", "qform")  # which counts where both are set and name different spaces
     magnification: bool = False  # divide an X-ray's spacing at the detector by its stated magnification
+
+
+def split_by_problems(keys: Sequence[str]) -> Iterator[str]:
+    """What a split_by may not hold."""
+    for key in keys:
+        if key not in SPLIT_BY:
+            yield f"split_by: {key!r} is not one of {', '.join(SPLIT_BY)}.{nearest(str(key), list(SPLIT_BY))}"

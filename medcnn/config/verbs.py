@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from medcnn.config.data import DataConf
 from medcnn.config.fields import MISSING, choice, number
 from medcnn.config.model import ModelConf
+from medcnn.config.reading import LAYOUTS, split_by_problems
 from medcnn.config.trainer import TrainerConf
 from medcnn.config.transforms import TransformsConf
 
@@ -107,17 +108,27 @@ class PredictConf:
     output: str = MISSING
     inference: InferenceConf = field(default_factory=InferenceConf)
     privacy: PrivacyConf = field(default_factory=PrivacyConf)
+    split_by: list[str] = field(default_factory=list)  # of a series with several volumes: echo, time ...
     explain: str = choice("gradcam", "gradcam", "none")
     modules: list[str] = field(default_factory=list)  # that a package of your own network may be imported from
+
+    def problems(self) -> Iterator[str]:
+        yield from split_by_problems(self.split_by)
 
 
 @dataclass
 class PrepareConf:
     """python -m medcnn.prepare."""
 
-    input: str = MISSING  # a folder with a folder per class
-    output: str = MISSING  # the manifest to write
-    splits: bool = True  # also write the split of each patient
-    overwrite: bool = False
+    input: str = MISSING  # a folder of scans, in any of the layouts of docs/data.md
+    output: str = MISSING  # the manifest to write (.csv), or a folder for manifest.csv; its audit is written beside it
+    labels: str = ""  # a table (.csv) that labels the scans; for BIDS, the name of a column of participants.tsv
+    layout: str = choice("auto", *LAYOUTS)
+    split_by: list[str] = field(default_factory=list)  # of a series with several volumes: echo, time ...
+    splits: bool = True  # also give every patient a split, where the data have none
+    overwrite: bool = False  # make an existing manifest anew; without it, new scans are added and splits stay
     privacy: PrivacyConf = field(default_factory=PrivacyConf)
     data: DataConf = field(default_factory=lambda: DataConf(name="prepared", root=""))
+
+    def problems(self) -> Iterator[str]:
+        yield from split_by_problems(self.split_by)

@@ -10,22 +10,20 @@ from __future__ import annotations
 import io
 import os
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
+from medcnn.io.dicom_bytes import Content, cut_short, inflate
 from medcnn.scan import Reason, ScanRejected
 
 MAX_NESTING = 32  # sequences in sequences; real enhanced objects use about 6
-MAX_INFLATED_BYTES = 512 * 2**20
 MAX_FILE_BYTES = 2**34
-FIRST_PIECE_BYTES = 2**15  # holds the whole header of most files
 PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 UNDEFINED = 0xFFFFFFFF
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -73,32 +71,6 @@ class Elements:
     count: int  # elements in front of the pixel data, kept or not
 
 
-class Content:
-    """The start of a file, as far as it was needed; never more than the file holds."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file, self.size = file, size
-        self.bytes = file.read(min(FIRST_PIECE_BYTES, size))
-
-    def reach(self, end: int) -> bytes:
-        """The bytes from the start up to end at least; PIXEL_DATA_TRUNCATED where the file has fewer."""
-        if end > self.size:
-            raise cut_short()
-        if end > (held := len(self.bytes)):
-            self._file.seek(held)
-            self.bytes += self._file.read(max(end - held, held))  # doubling, or long headers would be copied often
-            if end > len(self.bytes):
-                raise cut_short()
-        return self.bytes
-
-    def piece(self, start: int, length: int) -> bytes:
-        """Bytes anywhere, not kept."""
-        if start + length <= len(self.bytes):
-            return self.bytes[start : start + length]
-        self._file.seek(start)
-        return self._file.read(length)
-
-
 def walk_file(
     path: Path,
     wanted: frozenset[int] | None = None,
@@ -126,7 +98,7 @@ def walk_file(
         syntax = _syntax(meta)
         inflated = None
         if syntax == DEFLATED:
-            inflated = _inflate(content.reach(size)[begin:])
+            inflated = inflate(content.reach(size)[begin:])
             content, begin = Content(io.BytesIO(inflated), len(inflated)), 0
         encoding = _encoding(content, begin, syntax)
         walk = Walk(content, encoding, wanted=wanted, stop=stop)
@@ -169,26 +141,6 @@ def _encoding(content: Content, begin: int, syntax: str) -> Encoding:
     return Encoding(implicit, little=head[:1] != b"\0" or head[1:2] == b"\0")
 
 
-def _inflate(packed: bytes) -> bytes:
-    """Twice: once in pieces that are thrown away, so that a bomb never reaches memory."""
-    inflater, rest, total = zlib.decompressobj(-zlib.MAX_WBITS), packed, 0
-    while rest and not inflater.eof:
-        try:
-            total += len(inflater.decompress(rest, 2**20))
-        except zlib.error:
-            raise ScanRejected(Reason.DECODE_FAILED, "the deflated data set is damaged", _AGAIN) from None
-        rest = inflater.unconsumed_tail
-        if total > MAX_INFLATED_BYTES:
-            raise ScanRejected(
-                Reason.BOMB,
-                f"the deflated data set grows past {MAX_INFLATED_BYTES // 2**20} MiB",
-                "Export the file without compression, if its source can be trusted",
-            )
-    if not inflater.eof:
-        raise cut_short()
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed)
-
-
 class Walk:
     """One pass over a data set. Positions are offsets in the content."""
 
@@ -211,9 +163,9 @@ class Walk:
         self.pixels: PixelPlace | None = None
         self.position, self.count = 0, 0
 
-    def run(self, begin: int) -> None:
-        """The whole data set; stands behind its last element, or at the element it stopped at."""
-        size, last, at = self._content.size, -1, begin
+    def run(self, begin: int, *, last: int = -1) -> None:
+        """The whole data set; stands behind its last element, or at the element it stopped at. last: tag in front."""
+        size, at = self._content.size, begin
         stop, group = self._stop, self._only_group
         implicit, wanted = self._encoding.implicit, self._wanted
         while at < size:
@@ -230,7 +182,7 @@ class Walk:
             last = tag
             if tag in PIXELS:
                 at = self._pixel_data(tag, vr, start, length)
-                self._check_rest(at)
+                self._check_rest(at, tag)
                 break
             if length == UNDEFINED or vr == b"SQ" or not vr:
                 end = self._end(tag, vr, start, length, depth=0, implicit=implicit)
@@ -242,11 +194,12 @@ class Walk:
             self.count += 1
         self.position = min(at, size)
 
-    def _check_rest(self, at: int) -> None:
-        """What follows the pixel data: padding, a signature."""
+    def _check_rest(self, at: int, tag: int) -> None:
+        """What follows the pixel data: padding, a signature; nothing that belongs in front of them."""
         if at < self._content.size:
             rest = self._content.piece(at, self._content.size - at)
-            Walk(Content(io.BytesIO(rest), len(rest)), self._encoding, wanted=frozenset()).run(0)
+            walk = Walk(Content(io.BytesIO(rest), len(rest)), self._encoding, wanted=frozenset())
+            walk.run(0, last=tag)
 
     def _tag(self, at: int) -> int:
         group, element, _ = self._plain(self._content.reach(at + 8), at)
@@ -384,14 +337,6 @@ def _vr_of(tag: int) -> str | None:
     """None for a private element, and where the VR depends on other elements."""
     entry = DicomDictionary.get(tag)
     return None if entry is None or " or " in entry[0] else entry[0]
-
-
-def cut_short() -> ScanRejected:
-    return ScanRejected(
-        Reason.PIXEL_DATA_TRUNCATED,
-        "the file ends inside an element, or an element claims more bytes than follow",
-        "Copy or export the file again",
-    )
 
 
 def nesting() -> ScanRejected:

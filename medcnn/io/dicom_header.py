@@ -31,6 +31,7 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # value
 IMAGE_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _SHIFTED = re.compile(rb"\x08\0..(?:CS|DA|LO|OB|PN|SH|SQ|TM|UI|UL|US)", re.DOTALL)  # an element, wherever it begins
 _MEDIA_CLASS = re.compile(rb"\x02\0\x02\0UI..([0-9.]+)", re.DOTALL)
+_AGAIN = "Export the file again"
 _UID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _DECIMALS = ("DS", "IS")
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
@@ -191,8 +192,12 @@ def check_is_image(file: DicomFile, *, pixels_unknown: bool = False) -> None:
     """
     header = file.header
     own_class = text(header, "SOPClassUID")
-    with reader_errors():
-        sop_class = own_class or str(header.file_meta.get("MediaStorageSOPClassUID") or "")
+    stored_class = text(header.file_meta, "MediaStorageSOPClassUID")
+    if own_class and stored_class and own_class != stored_class:
+        raise ScanRejected(
+            Reason.META_INVALID, "the file's header and its content name different kinds of object", _AGAIN
+        )
+    sop_class = own_class or stored_class
     has_pixels = file.has_pixels or (pixels_unknown and "Rows" in header)
     # without a SOP class of its own it may be any fragment; with one, with rows, or with nothing at all, it was cut
     claims_pixels = "Rows" in header or file.elements.count == 0 or own_class.startswith(_STORAGE)

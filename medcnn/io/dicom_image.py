@@ -11,7 +11,7 @@ from medcnn.io.dicom_decode import PixelFormat, check_size, pixel_format
 from medcnn.io.dicom_frames import frame_header
 from medcnn.io.dicom_header import DicomFile, check_is_image, numbers, read_file, reader_errors, text
 from medcnn.io.dicom_pixels import frame_values
-from medcnn.io.dicom_slices import READ_TAGS
+from medcnn.io.dicom_slices import MAX_SPACING_MM, READ_TAGS
 from medcnn.io.options import AS_THE_FILE_SAYS, BurnedIn, Reading, Voi
 from medcnn.scan import Reason, Scan, ScanRejected
 
@@ -79,9 +79,11 @@ def spacing_of(header: Dataset, *, magnified: bool = False) -> tuple[tuple[float
     magnified  divide a spacing at the detector by the stated magnification (PS3.3 C.8.7.1: object to detector)
     """
     stated = {keyword: numbers(header, keyword, 2) for keyword in _SPACINGS}
-    found = {keyword: spacing for keyword, spacing in stated.items() if spacing and min(spacing) > 0}
+    found = {keyword: spacing for keyword, spacing in stated.items() if spacing and any(spacing)}
+    if any(not min(spacing) > 0 or max(spacing) > MAX_SPACING_MM for spacing in found.values()):
+        raise ScanRejected(Reason.TAG_INVALID, "a pixel spacing is zero, negative or huge", "Export the file again")
     source = next(iter(found), None)
-    if source is None:  # some digitisers write 0, which is no more than saying nothing
+    if source is None:  # some digitisers write two zeros, which is no more than saying nothing
         return None, {"spacing_source": "unknown"}
     facts = {"spacing_source": source}
     if "PixelSpacing" in found and "ImagerPixelSpacing" in found:

@@ -90,10 +90,12 @@ def modality_values(stored: Stored, header: Dataset, form: PixelFormat) -> tuple
 def rescale(header: Dataset) -> tuple[float, float]:
     """(slope, intercept); absent means 1 and 0. RESCALE_INVALID where either cannot be used."""
     try:
-        slope = numbers(header, "RescaleSlope", 1) or (1.0,)
-        intercept = numbers(header, "RescaleIntercept", 1) or (0.0,)
+        slope, intercept = numbers(header, "RescaleSlope", 1), numbers(header, "RescaleIntercept", 1)
     except ScanRejected:
         raise _rescale_invalid("is no single finite number") from None
+    if (slope is None and "RescaleSlope" in header) or (intercept is None and "RescaleIntercept" in header):
+        raise _rescale_invalid("is there without a value")
+    slope, intercept = slope or (1.0,), intercept or (0.0,)
     if slope[0] == 0:
         raise _rescale_invalid("has slope 0, which makes every pixel the same")
     return slope[0], intercept[0]

@@ -182,12 +182,12 @@ def _spacing(header: Dataset) -> tuple[float, float]:
 
 
 def rounding_mm(header: Dataset) -> float:
-    """One unit of the last decimal that the position is written with, the three axes together."""
+    """One unit of the last decimal that the position is written with: half for itself, half for the grid's ends."""
     try:
         decimals = max(-int(Decimal(value).as_tuple().exponent) for value in written(header, "ImagePositionPatient"))
     except (InvalidOperation, ValueError, TypeError):
         return 0.0
-    return float(np.sqrt(3) * 10.0 ** -max(decimals, 0))
+    return float(10.0 ** -max(decimals, 0))
 
 
 def geometry_invalid(found: str) -> ScanRejected:

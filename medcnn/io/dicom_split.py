@@ -8,10 +8,10 @@ from itertools import groupby
 
 import numpy as np
 
+from medcnn.config.reading import SPLIT_BY
 from medcnn.io.dicom_header import text
 from medcnn.io.dicom_slices import SAME_DIRECTION, Slice
 from medcnn.io.dicom_stack import in_order, places_of
-from medcnn.io.reference import CHOICES
 from medcnn.scan import Reason, ScanRejected
 
 _KEYWORDS = {  # what may tell repeated positions apart; the first that does is the one
@@ -20,14 +20,14 @@ _KEYWORDS = {  # what may tell repeated positions apart; the first that does is 
     "b_value": ("DiffusionBValue",),
     "time": ("TemporalPositionIdentifier", "AcquisitionNumber", "TriggerTime"),
 }
-Chosen = tuple[tuple[str, str], ...]  # (key, value) pairs, in the order of CHOICES
+Chosen = tuple[tuple[str, str], ...]  # (key, value) pairs, in the order of SPLIT_BY
 
 
 def split(slices: Sequence[Slice], keys: Iterable[str]) -> dict[Chosen, list[Slice]]:
     """The parts of a series by the keys in which it really varies; one part without a name where it does not."""
     parts: dict[Chosen, list[Slice]] = {(): list(slices)}
     wanted = set(keys)
-    for key in (key for key in CHOICES if key in wanted):
+    for key in (key for key in SPLIT_BY if key in wanted):
         parts = {
             (*name, *((key, value),)) if len(values) > 1 else name: group
             for name, part in parts.items()
@@ -81,7 +81,7 @@ def _along_mm(places: Sequence[Sequence[Slice]], number: int) -> float:
 def _told_apart(slices: Sequence[Slice]) -> dict[str, list[str]]:
     """Keys with more than one value among the repeats of a position, and the values."""
     told = {}
-    for key in CHOICES[1:]:
+    for key in SPLIT_BY[1:]:
         values = _parted(slices, key)
         if len(values) > 1:
             told[key] = list(values)

@@ -108,7 +108,7 @@ def check_tilt(positions_mm: Positions, first: Slice, *, resample: bool) -> bool
 def check_grid(positions_mm: Positions, normal: Positions, *, rounding_mm: float) -> None:
     """Distinct positions (n, 3), sorted along the normal, must lie on one straight, even grid.
 
-    rounding_mm  what their own decimals leave open: one unit of the last one, axes together
+    rounding_mm  what their own decimals leave open along each axis
     """
     n = len(positions_mm)
     step_mm = (positions_mm[-1] - positions_mm[0]) / (n - 1)  # the affine's third column
@@ -118,7 +118,8 @@ def check_grid(positions_mm: Positions, normal: Positions, *, rounding_mm: float
     missing = min(abs(gaps_mm[worst] / usual_mm - k) for k in (2, 3, 4)) < 0.1  # at any rounding
     grid_mm = positions_mm[0] + np.arange(n)[:, None] * step_mm
     off_mm = float(np.linalg.norm(positions_mm - grid_mm, axis=1).max())
-    if missing or not off_mm <= max(0.01 * float(np.linalg.norm(step_mm)), rounding_mm):  # nan too
+    rounded = np.abs(positions_mm - grid_mm).max() <= rounding_mm * 1.001
+    if missing or not (off_mm <= 0.01 * float(np.linalg.norm(step_mm)) or rounded):  # nan too
         raise ScanRejected(
             Reason.SLICE_MISSING if missing else Reason.SLICE_SPACING_IRREGULAR,
             f"slices {worst} and {worst + 1} lie {gaps_mm[worst]:.2f} mm apart, the others {usual_mm:.2f} mm, "

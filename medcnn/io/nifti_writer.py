@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +11,7 @@ import numpy.typing as npt
 
 from medcnn.geometry import Geometry
 from medcnn.io.nifti_place import SAME_CORNERS_VOX, affine_of_quaternion
+from medcnn.whole_file import whole
 
 SCANNER = 1  # form code: scanner-based anatomical coordinates
 MOST_VOXELS = 2**15 - 1  # along one axis of NIfTI-1
@@ -50,7 +47,7 @@ def write_nifti(
     if voxels.ndim == 2:
         voxels, spacing_mm = voxels.T, spacing_mm and spacing_mm[::-1]
     header = _header(voxels.shape, dtype, geometry, spacing_mm)
-    with _whole(path) as stream:
+    with whole(path) as stream:
         if not packed:
             _write(stream, header, voxels, dtype)
             return
@@ -133,25 +130,3 @@ def _checked_floats(voxels: npt.NDArray[Any]) -> np.dtype[Any]:
     if not max(-float(voxels.min()), float(voxels.max())) <= most:  # nan too
         raise ValueError(f"some voxels are no finite numbers, or beyond {most:g}")
     return np.dtype("<f4")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """Written aside, to the disk, then renamed, and the rename to the disk: nobody ever sees a part of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")  # mode 0600
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # folders cannot be synced on Windows
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

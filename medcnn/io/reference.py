@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from medcnn.config.reading import SPLIT_BY
 from medcnn.scan import Reason, ScanRejected
 
-CHOICES = ("orientation", "image_type", "echo", "b_value", "time")
-_SELECTOR = re.compile(rf"^(?P<path>.+)#(?P<rest>(?:series|frame|row|{'|'.join(CHOICES)})=[^#]+)$")
+_SELECTOR = re.compile(rf"^(?P<path>.+)#(?P<rest>(?:series|frame|row|{'|'.join(SPLIT_BY)})=[^#]+)$")
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Reference:
         part, slash, index = value.rpartition("/")
         if key == "row" and slash and part and index.isdecimal():
             return replace(self, row=(part, int(index)))
-        if key in CHOICES and value:
+        if key in SPLIT_BY and value:
             return replace(self, chosen=(*self.chosen, (key, value)))
         raise ScanRejected(
             Reason.READ_ERROR,
             f"the image reference has a malformed #{key}= part" if key.isidentifier() else "the reference is malformed",
-            f"Write #series=<UID>, #frame=<number from 0>, #row=<part>/<number from 0>, or one of {', '.join(CHOICES)}",
+            f"Write #series=<UID>, #frame=<number from 0>, #row=<part>/<number from 0>, or {'/'.join(SPLIT_BY)}=...",
         )
 
     def __str__(self) -> str:

@@ -36,9 +36,9 @@ def test_in_order_and_few_ahead(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     begun: list[str] = []
     real = reading.read_scan
 
-    def counting(root: Path, reference: str, **options: object) -> object:
+    def counting(root: Path, reference: str, choices: Reading) -> object:
         begun.append(reference)
-        return real(root, reference, **options)  # type: ignore[arg-type]
+        return real(root, reference, choices)
 
     monkeypatch.setattr(reading, "read_scan", counting)
     reads = Reader(folder, STEPS, lambda case, digest: False, with_views=False).all(listed(folder))
@@ -54,10 +54,10 @@ def test_closing_leaves_the_rest_unread(folder: Path, monkeypatch: pytest.Monkey
     begun: list[str] = []
     real = reading.read_scan
 
-    def slow(root: Path, reference: str, **options: object) -> object:
+    def slow(root: Path, reference: str, choices: Reading) -> object:
         begun.append(reference)
         time.sleep(0.02)
-        return real(root, reference, **options)  # type: ignore[arg-type]
+        return real(root, reference, choices)
 
     monkeypatch.setattr(reading, "read_scan", slow)
     reads = Reader(folder, STEPS, lambda case, digest: False, with_views=False).all(listed(folder))

@@ -50,6 +50,7 @@ def rows_in_ledger(output: Path) -> int:
     return len((output / "ledger.jsonl").read_text().splitlines())
 
 
+@pytest.mark.case("I01")
 def test_I01_every_good_scan_is_answered_and_every_bad_one_has_its_reason(
     model: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +78,7 @@ def test_I01_every_good_scan_is_answered_and_every_bad_one_has_its_reason(
     assert "skipped, no scans: 2 files (NOT_DICOM 2)" in said
 
 
+@pytest.mark.case("I02")
 def test_I02_a_second_run_does_nothing(model: Path, scans: Path, tmp_path: Path) -> None:
     first = predict(asked(model, scans, tmp_path / "out", explain="gradcam"))
     before = digests(first.output)
@@ -99,6 +101,7 @@ def test_new_and_changed_scans_are_done_and_no_others(model: Path, scans: Path, 
     assert all(new[name] == old[name] for name in new.keys() & old.keys() - {"0.png"})
 
 
+@pytest.mark.case("I03", "I04")
 def test_I03_I04_damaged_outputs_are_made_again_as_they_were(model: Path, scans: Path, tmp_path: Path) -> None:
     out = predict(asked(model, scans, tmp_path / "out", explain="gradcam")).output
     before = digests(out / "overlays")
@@ -122,6 +125,7 @@ def test_I03_I04_damaged_outputs_are_made_again_as_they_were(model: Path, scans:
     assert predict(asked(model, scans, tmp_path / "out", explain="gradcam")).computed == 0
 
 
+@pytest.mark.case("I05")
 def test_I05_another_model_or_other_settings_do_everything_anew(model: Path, scans: Path, tmp_path: Path) -> None:
     out = predict(asked(model, scans, tmp_path / "out", explain="gradcam")).output
     old = answers(out)
@@ -137,6 +141,7 @@ def test_I05_another_model_or_other_settings_do_everything_anew(model: Path, sca
     assert predict(asked(other, scans, tmp_path / "out", shifts=2, batch_cases=1)).computed == 0
 
 
+@pytest.mark.case("I06")
 def test_I06_exit_codes(model: Path, scans: Path, tmp_path: Path) -> None:
     only_bad = tmp_path / "bad"
     only_bad.mkdir()
@@ -228,6 +233,7 @@ def test_everything_it_writes_is_private(model: Path, scans: Path, tmp_path: Pat
     assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
 
 
+@pytest.mark.case("I14")
 def test_I14_neither_batch_nor_order_changes_an_answer(model: Path, scans: Path, tmp_path: Path) -> None:
     turned = tmp_path / "turned"
     names = {str(path.relative_to(scans)): f"{99 - n}.png" for n, path in enumerate(sorted(scans.rglob("*.png")))}
@@ -381,11 +387,11 @@ def test_a_signal_while_scans_are_read_waits_for_no_batch(
 ) -> None:
     real, read = reading.read_scan, []
 
-    def interrupting(root: Path, reference: str, **options: object) -> object:
+    def interrupting(root: Path, reference: str, choices: Reading) -> object:
         read.append(reference)
         if len(read) == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(root, reference, **options)  # type: ignore[arg-type]
+        return real(root, reference, choices)
 
     for number in range(100, 140):
         write_png(scans / f"{number}.png", number)
@@ -416,6 +422,7 @@ def test_a_bare_keyboard_interrupt_keeps_the_ledger_and_the_table(
     assert predict(asked(model, scans, tmp_path / "out")).computed == 0
 
 
+@pytest.mark.case("I09")
 def test_I09_a_full_disk_stops_with_28_and_keeps_what_is_done(
     model: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,13 +444,14 @@ def test_I09_a_full_disk_stops_with_28_and_keeps_what_is_done(
     assert predict(asked(model, scans, tmp_path / "out", explain="gradcam")).exit_code == 8
 
 
+@pytest.mark.case("I08")
 def test_I08_a_scan_that_changes_while_it_is_read_fails(
     model: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = reading.read_scan
 
-    def grows(root: Path, reference: str, **options: object) -> object:
-        scan = real(root, reference, **options)  # type: ignore[arg-type]
+    def grows(root: Path, reference: str, choices: Reading) -> object:
+        scan = real(root, reference, choices)
         if reference == "0.png":
             with (root / reference).open("ab") as stream:
                 stream.write(b"more")

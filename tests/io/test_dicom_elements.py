@@ -20,7 +20,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from medcnn.io.dicom_elements import FIRST_PIECE_BYTES, MAX_NESTING, walk_file
+from medcnn.io.dicom_bytes import FIRST_PIECE_BYTES
+from medcnn.io.dicom_elements import MAX_NESTING, walk_file
 from medcnn.io.dicom_header import read_file
 from medcnn.scan import Reason, ScanRejected
 
