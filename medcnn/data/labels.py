@@ -33,6 +33,11 @@ class Labels:
     @classmethod
     def of(cls, manifest: Manifest, class_names: Sequence[str]) -> Labels:
         """From the config's class names, else from the labels found, sorted. Raises DataError."""
+        if not manifest.label_names:
+            raise DataError(
+                "the manifest has no 'label' column, and a classifier learns from labels. Add a column label (one "
+                "class per case) or label.<name> columns (1, 0 or nothing)"
+            )
         if manifest.label_names != [""]:
             if class_names and list(class_names) != manifest.label_names:
                 raise DataError(f"data.class_names: the manifest's labels are {manifest.label_names}")

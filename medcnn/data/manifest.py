@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from medcnn.config.data import SPLITS
 from medcnn.config.fields import nearest
+from medcnn.data.cells import from_cell, to_cell
+from medcnn.data.manifest_checks import Row, column_problems, columns_of, row_problems, stop_at
 from medcnn.errors import DataError
 from medcnn.scan import ScanRejected
 
-_FIXED = ("case_id", "patient_id", "image", "label", "mask", "boxes", "split", "fold")
-_AT_MOST_SHOWN = 5
+_SINGLE = ("case_id", "patient_id", "boxes", "split", "fold")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,11 @@ class Case:
     """One row.
 
     images  channel -> reference below the data root; a single-channel case has the channel ""
-    labels  {"": text} for one label, {name: text} for several that can be true together; "" is missing
+    labels  {"": text} for one label, {name: text} for several that can be true together; "" is missing; {} where the
+            data set has none
+    masks   channel -> reference, {"": reference} for one mask; "" is missing
+    boxes   JSON, as medcnn.data.boxes reads it; "" is not looked for, "[]" looked for and none there
+    fold    "0", "1", ...: held out in this turn of a cross-validation; "" in none
     """
 
     case_id: str
@@ -29,8 +35,9 @@ class Case:
     labels: dict[str, str]
     patient_id: str = field(default="", repr=False)
     split: str = ""
-    mask: str = ""
+    masks: dict[str, str] = field(default_factory=dict)
     boxes: str = ""
+    fold: str = ""
     free: dict[str, str] = field(default_factory=dict)
 
 
@@ -51,8 +58,13 @@ class Manifest:
 
     @property
     def label_names(self) -> list[str]:
-        """[""] for one label per case, else the names of those that can be true together."""
+        """[""] for one label per case, else the names of those that can be true together; [] without labels."""
         return list(self.cases[0].labels)
+
+    @property
+    def mask_names(self) -> list[str]:
+        """[""] for one mask per case, else the names of several, [] without any."""
+        return list(self.cases[0].masks)
 
     def of_split(self, split: str) -> list[Case]:
         """The cases of one split, or of all."""
@@ -115,68 +127,83 @@ def _csv_cases(path: Path) -> list[Case]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            columns = list(reader.fieldnames or [])
+            columns = [from_cell(name) for name in reader.fieldnames or []]
+            reader.fieldnames = columns
             found = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path.name} is no UTF-8 CSV: {type(error).__name__}. Save it as CSV in UTF-8") from error
-    problems = list(_column_problems(columns))
-    if not problems:
-        problems = list(_row_problems(found))
-    if problems:
-        shown = [*problems[:20], *([f"and {len(problems) - 20} more"] if len(problems) > 20 else [])]
-        raise DataError(f"{path.name} cannot be used:\n" + "\n".join(f"  - {line}" for line in shown))
+    stop_at(list(column_problems(columns)) or list(row_problems(found)), path.name)
     return [_case(row) for row in found]
 
 
-def _channels_of(columns: Sequence[str], name: str) -> dict[str, str]:
-    """Column -> short name, for `image` or `image.<channel>`."""
-    return {c: c[len(name) + 1 :] for c in columns if c == name or c.startswith(f"{name}.")}
-
-
-def _column_problems(columns: Sequence[str]) -> Iterator[str]:
-    for needed in ("image", "label"):
-        if not _channels_of(columns, needed):
-            close = nearest(needed, list(columns))
-            yield f"no column {needed!r}, found {', '.join(columns) or 'nothing'}.{close}"
-        elif needed in columns and len(_channels_of(columns, needed)) > 1:
-            yield f"both {needed!r} and '{needed}.<name>' columns; use one kind"
-    twice = {column for column in columns if columns.count(column) > 1}
-    yield from (f"the column {column!r} stands there twice" for column in sorted(twice))
-
-
-def _row_problems(rows: Sequence[dict[str, str]]) -> Iterator[str]:
-    ids: dict[tuple[str, str], int] = {}
-    for number, row in enumerate(rows, start=2):  # as a spreadsheet counts, the header being row 1
-        if None in row or None in row.values():
-            yield f"row {number}: has another number of columns than the header"
-            continue
-        if not any((row[c] or "").strip() for c in _channels_of(list(row), "image")):
-            yield f"row {number}: no image"
-        if (split := (row.get("split") or "").strip()) and split not in SPLITS:
-            yield f"row {number}: split {split!r} is not one of {', '.join(SPLITS)}.{nearest(split, list(SPLITS))}"
-        name = (row.get("case_id") or "").strip()
-        images = "|".join((row[c] or "").strip() for c in _channels_of(list(row), "image"))
-        key = ("case_id", name) if name else ("image, without a case_id,", images)
-        if key in ids:
-            yield f"row {number}: the same {key[0]} as row {ids[key]}"
-        ids.setdefault(key, number)
-    splits = [(row.get("split") or "").strip() for row in rows]
-    if any(splits) and not all(splits):
-        yield f"{splits.count('')} rows have no split and the others do; fill in all of them or none"
-
-
-def _case(row: dict[str, str]) -> Case:
-    clean = {key: (value or "").strip() for key, value in row.items()}
-    images = {short: clean[column] for column, short in _channels_of(list(row), "image").items()}
-    labels = {short: clean[column] for column, short in _channels_of(list(row), "label").items()}
-    known = {*_FIXED, *_channels_of(list(row), "image"), *_channels_of(list(row), "label")}
+def _case(row: Row) -> Case:
+    clean = {key: from_cell(value) for key, value in row.items()}
+    several = {name: columns_of(list(row), name) for name in ("image", "label", "mask")}
+    known = {*_SINGLE, *(column for columns in several.values() for column in columns)}
+    images, labels, masks = ({short: clean[c] for c, short in columns.items()} for columns in several.values())
     return Case(
         case_id=clean.get("case_id", ""),
         images=images,
         labels=labels,
         patient_id=clean.get("patient_id", ""),
         split=clean.get("split", ""),
-        mask=clean.get("mask", ""),
+        masks=masks,
         boxes=clean.get("boxes", ""),
-        free={key: value for key, value in clean.items() if key not in known and not key.startswith("mask.")},
+        fold=clean.get("fold", ""),
+        free={key: value for key, value in clean.items() if key not in known},
     )
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """One CSV that read_manifest gives back as it was: whole or not at all, the same bytes for the same cases.
+
+    Raises DataError where a value cannot stand in a table. Cells that a spreadsheet would run are marked as text.
+    """
+    rows = [_row(case) for case in manifest.cases]
+    columns = list(_written_columns(manifest.cases))
+    problems = [
+        f"a free column may not be called {name!r}: that means something else"
+        for name in dict.fromkeys(name for case in manifest.cases for name in case.free)
+        if name in _SINGLE or name.split(".")[0] in ("image", "label", "mask")
+    ]
+    for number, row in enumerate(rows, start=2):
+        for column in columns:
+            try:
+                row[column] = to_cell(row.get(column, ""))
+            except ValueError as error:
+                problems.append(f"row {number}: the value of {column!r} {error}. Rename the file, or change the value")
+    stop_at(problems, path.name)
+    aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    try:
+        with aside.open("x", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow([to_cell(column) for column in columns])
+            writer.writerows([row[column] for column in columns] for row in rows)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _row(case: Case) -> Row:
+    row = dict(case.free)
+    for name, values in (("image", case.images), ("label", case.labels), ("mask", case.masks)):
+        row |= {f"{name}.{short}" if short else name: value for short, value in values.items()}
+    return row | {name: getattr(case, name) for name in _SINGLE}
+
+
+def _written_columns(cases: Sequence[Case]) -> Iterator[str]:
+    """In one order always; what no case says is left out."""
+    yield from ("case_id", "patient_id")
+    yield from _named("image", (case.images for case in cases))
+    yield from _named("label", (case.labels for case in cases))
+    yield from _named("mask", (case.masks for case in cases))
+    for name in ("boxes", "split", "fold"):
+        if any(getattr(case, name) for case in cases):
+            yield name
+    yield from dict.fromkeys(column for case in cases for column in case.free)
+
+
+def _named(name: str, values: Iterable[dict[str, str]]) -> list[str]:
+    return list(dict.fromkeys(f"{name}.{short}" if short else name for row in values for short in row))

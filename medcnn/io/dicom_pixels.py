@@ -31,7 +31,7 @@ def frame_values(dataset: FileDataset, form: PixelFormat, index: int, header: Da
     """One frame in its meaning. header: where rescale and window stand (the frame's own, in enhanced objects)."""
     stored = decode_frame(dataset, form, index)
     if form.samples > 1:
-        return _finish(stored[..., :3] @ GREY, (0.0, float(np.iinfo(stored.dtype).max)))
+        return _finish(stored[..., :3] @ GREY, (0.0, float(2**form.bits_stored - 1)))
     if form.photometric == "PALETTE COLOR":
         return _palette_values(stored, dataset)
     values, value_range = modality_values(stored, header, form)

@@ -21,6 +21,7 @@ from medcnn.batch import answers as batch_answers
 from medcnn.batch import reading, results
 from medcnn.config.errors import ConfigError
 from medcnn.errors import DataError, Interrupted, NoSpaceError, PackageError, TrainingError
+from medcnn.io.options import Reading
 from medcnn.predict import main, predict
 from medcnn.run_folder import RunFolder, locked
 

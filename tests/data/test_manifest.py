@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medcnn.data.manifest import find_manifest, read_manifest
+from medcnn.data.manifest import Case, Manifest, find_manifest, read_manifest, write_manifest
 from medcnn.errors import DataError
 
 Write = Callable[..., Path]
@@ -29,7 +30,8 @@ def test_a_row_becomes_a_case(write_csv: Write) -> None:
     (case,) = found.cases
     assert (case.case_id, case.patient_id, case.split) == ("c1", "p1", "train")
     assert (case.images, case.labels) == ({"": "a/b.dcm"}, {"": "opacity"})
-    assert (case.mask, case.boxes, case.free) == ("m.png", "[]", {"sex": "F", "age": "63"})
+    assert (case.masks, case.boxes, case.fold) == ({"": "m.png"}, "[]", "0")
+    assert case.free == {"sex": "F", "age": "63"}
     assert "p1" not in repr(case)  # a case in a log shows no patient
     assert (found.channels, found.label_names, len(found)) == ([""], [""], 1)
 
@@ -183,3 +185,131 @@ def test_an_archive_that_is_none(tmp_path: Path) -> None:
     assert said.startswith("set.npz cannot be used. READ_ERROR")
     np.savez(tmp_path / "set.npz", pictures=np.zeros((2, 8, 8), np.uint8))
     assert "none of train_images, val_images, test_images" in message(tmp_path)
+
+
+# What else a row may hold, and what it must
+
+
+def test_masks_alone_and_boxes_alone_are_enough(write_csv: Write) -> None:
+    found = read_manifest(write_csv(["image", "mask.t1", "mask.t2"], ["1.nii", "m.nii", ""]), "")
+    assert (found.cases[0].masks, found.mask_names, found.label_names) == ({"t1": "m.nii", "t2": ""}, ["t1", "t2"], [])
+    found = read_manifest(write_csv(["image", "boxes"], ["1.png", '[{"box":[0,0,2,3],"class":"a"}]']), "")
+    assert (found.mask_names, found.label_names) == ([], [])
+
+
+def test_every_wrong_cell_is_named(write_csv: Write) -> None:
+    root = write_csv(
+        ["image", "label", "mask", "boxes", "fold"],
+        ["1.png", "x", "m.nii#frame=one", "[]", "0"],
+        ["2.png", "x", "m.nii", '[{"box":[3,0,2,3],"class":"a"}]', "1"],
+        ["3.png", "x", "m.nii", "{}", "-1"],
+        ["4.png", "x", "m.nii", "", "1000"],
+        ["5.png", "x", "m.nii", "", "two"],
+    )
+    said = message(root)
+    assert "row 2: mask: the image reference has a malformed #frame= part" in said
+    assert "row 3: boxes: box 1 is empty or turned around" in said
+    assert "row 4: boxes: is no list" in said
+    assert "row 4: fold '-1' is not a whole number from 0 to 99" in said
+    assert "row 5: fold '1000'" in said
+    assert "row 6: fold 'two'" in said
+
+
+def test_both_kinds_of_mask_columns(write_csv: Write) -> None:
+    assert "both 'mask' and 'mask.<name>'" in message(write_csv(["image", "mask", "mask.a"], ["1", "2", "3"]))
+
+
+# Written
+
+
+def manifest_of(root: Path, *cases: Case) -> Manifest:
+    return Manifest(root, cases)
+
+
+def test_a_manifest_is_written_as_it_is_read(tmp_path: Path) -> None:
+    cases = (
+        Case(
+            "c1",
+            {"t1": "a b.nii", "t2": "-x.nii#frame=1"},
+            {"mass": "1", "=oedema": ""},
+            "p-1",
+            "train",
+            {"": "m.nii"},
+            '[{"box":[0,0,2,3],"class":"ä, \\"b\\""}]',
+            "3",
+            {"site": "=cmd()|' /C calc'!A0", "note": "two\nlines", "delta": "-0.5"},
+        ),
+        Case(
+            "c2",
+            {"t1": "'=b.nii", "t2": ""},
+            {"mass": "", "=oedema": "0"},
+            "",
+            "test",
+            {"": ""},
+            "",
+            "",
+            {"site": " x", "note": "", "delta": ""},
+        ),
+    )
+    write_manifest(tmp_path / "manifest.csv", manifest_of(tmp_path, *cases))
+    assert read_manifest(tmp_path, "").cases == cases
+    content = (tmp_path / "manifest.csv").read_bytes()
+    write_manifest(tmp_path / "manifest.csv", manifest_of(tmp_path, *cases))
+    assert (tmp_path / "manifest.csv").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.csv"]
+    header = content.decode().splitlines()[0]
+    assert (
+        header == "case_id,patient_id,image.t1,image.t2,label.mass,label.=oedema,mask,boxes,split,fold,site,note,delta"
+    )
+
+
+@pytest.mark.case("S04")
+def test_S04_a_written_manifest_runs_nothing(tmp_path: Path) -> None:
+    for formula in ("=cmd()", "+cmd()", "-cmd()", "@SUM(A1)", "\tx", "\rx"):
+        case = Case("c", {"": f"{formula}.png"}, {"": formula}, free={formula.strip(): formula})
+        write_manifest(tmp_path / "manifest.csv", manifest_of(tmp_path, case))
+        with (tmp_path / "manifest.csv").open(newline="") as stream:
+            cells = [cell for row in csv.reader(stream) for cell in row]
+        assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and cell]
+        assert read_manifest(tmp_path, "").cases == (case,)
+
+
+def test_columns_that_no_case_fills_are_left_out(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.csv", manifest_of(tmp_path, Case("c", {"": "a.png"}, {"": "x"})))
+    assert (tmp_path / "manifest.csv").read_text().splitlines()[0] == "case_id,patient_id,image,label"
+
+
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text("old")
+    cases = [Case(f"c{n}", {"": f"\udcff{n}.png "}, {"": "x"}) for n in range(30)]
+    with pytest.raises(DataError) as caught:
+        write_manifest(path, manifest_of(tmp_path, *cases))
+    assert "row 2: the value of 'image' ends with a space" in str(caught.value)
+    assert "and 10 more" in str(caught.value)
+    assert path.read_text() == "old"
+    with pytest.raises(DataError, match=r"row 2: the value of 'image' is no UTF-8\. Rename the file"):
+        write_manifest(path, manifest_of(tmp_path, Case("c", {"": "\udcff.png"}, {"": "x"})))
+
+
+def test_a_break_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text("old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_manifest(path, manifest_of(tmp_path, Case("c", {"": "a.png"}, {"": "x"})))
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["manifest.csv"]
+
+
+def test_a_free_column_that_would_mean_something_else(tmp_path: Path) -> None:
+    case = Case("c", {"": "a.png"}, {"": "x"}, free={"mask.t1": "a", "split": "b", "masking": "c"})
+    with pytest.raises(DataError) as caught:
+        write_manifest(tmp_path / "manifest.csv", manifest_of(tmp_path, case))
+    assert "may not be called 'mask.t1'" in str(caught.value)
+    assert "may not be called 'split'" in str(caught.value)
+    assert "masking" not in str(caught.value)

@@ -27,6 +27,7 @@ def grid(kind: str = "u2") -> np.ndarray:
     return np.arange(12, dtype=kind).reshape(3, 4)
 
 
+@pytest.mark.case("C19", "C20", "C21", "C22")
 @pytest.mark.parametrize(
     ("name", "code"),
     [
@@ -61,6 +62,7 @@ def test_C19_to_C22_odd_files_have_their_code(rejected: Read, bundled: Bundled, 
     assert rejected(bundled(name), burned_in="allow").code is code
 
 
+@pytest.mark.case("C19")
 def test_C19_an_image_without_preamble_and_meta_is_read(read: Read, bundled: Bundled, tmp_path: Path) -> None:
     palette = pydicom.dcmread(bundled("OT-PAL-8-face"), force=True)
     assert len(palette.file_meta) == 0
@@ -70,6 +72,7 @@ def test_C19_an_image_without_preamble_and_meta_is_read(read: Read, bundled: Bun
     assert np.array_equal(read(tmp_path / "bare.dcm").voxels, read(bundled("CT_small")).voxels)
 
 
+@pytest.mark.case("C21")
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
 def test_C21_a_truncated_file_is_never_read(rejected: Read, bundled: Bundled, tmp_path: Path, share: float) -> None:
     for name in ("CT_small", "MR_small_RLE", "MR_small_jp2klossless"):
@@ -79,6 +82,7 @@ def test_C21_a_truncated_file_is_never_read(rejected: Read, bundled: Bundled, tm
         assert found in (Reason.PIXEL_DATA_TRUNCATED, Reason.SIZE_IMPLAUSIBLE, Reason.DECODE_FAILED), name
 
 
+@pytest.mark.case("C28")
 @pytest.mark.parametrize("mark", [b"MZ", b"\x7fELF"])
 def test_C28_an_executable_preamble_is_flagged(read: Read, write_image: Write, mark: bytes) -> None:
     path = write_image(grid())
@@ -87,6 +91,7 @@ def test_C28_an_executable_preamble_is_flagged(read: Read, write_image: Write, m
     assert read(path).facts["preamble"] == "executable"
 
 
+@pytest.mark.case("C29")
 @pytest.mark.parametrize(
     ("name", "elements", "selector"),
     [
@@ -125,6 +130,7 @@ def nested(depth: int, *, undefined: bool) -> bytes:
     return content
 
 
+@pytest.mark.case("C30")
 @pytest.mark.parametrize("undefined", [True, False])
 @pytest.mark.parametrize(("depth", "fine"), [(10, True), (200, False), (5000, False)])
 def test_C30_deep_sequences(
@@ -140,6 +146,7 @@ def test_C30_deep_sequences(
         assert rejected(path).code is Reason.NESTING
 
 
+@pytest.mark.case("C31")
 @pytest.mark.parametrize(
     "content",
     [
@@ -158,6 +165,7 @@ def test_C31_what_is_no_dicom(rejected: Read, tmp_path: Path, content: bytes) ->
     assert rejected(tmp_path / "x.dcm").code is Reason.NOT_DICOM
 
 
+@pytest.mark.case("C32")
 def test_C32_deflated(read: Read, rejected: Read, bundled: Bundled, tmp_path: Path) -> None:
     expected = pydicom.dcmread(bundled("image_dfl")).pixel_array
     assert np.array_equal(read(bundled("image_dfl"), burned_in="allow").voxels[0], expected)

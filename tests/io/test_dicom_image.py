@@ -32,6 +32,7 @@ def lut(values: list[int], first: int, bits: int = 16) -> list[Dataset]:
     return [item]
 
 
+@pytest.mark.case("C01")
 def test_C01_rescale_to_hounsfield_units(read: Read, bundled: Bundled) -> None:
     scan = read(bundled("CT_small"))
     assert (scan.voxels.shape, scan.voxels.dtype) == ((1, 128, 128), np.float32)
@@ -41,6 +42,7 @@ def test_C01_rescale_to_hounsfield_units(read: Read, bundled: Bundled) -> None:
     assert scan.value_range == (-32768 - 1024, 32767 - 1024)
 
 
+@pytest.mark.case("C03")
 @pytest.mark.parametrize("name", ["RG1_UNCR", "RG3_UNCR"])
 def test_C03_monochrome1_equals_its_inverted_twin(read: Read, bundled: Bundled, tmp_path: Path, name: str) -> None:
     dataset = pydicom.dcmread(bundled(name))
@@ -55,6 +57,7 @@ def test_C03_monochrome1_equals_its_inverted_twin(read: Read, bundled: Bundled, 
     assert "inverted" not in twin.facts
 
 
+@pytest.mark.case("C03b")
 def test_C03b_signed_monochrome1_with_rescale(read: Read, write_image: Write) -> None:
     stored = np.array([[-2048, -1], [0, 2047]], dtype=np.int16)
     twelve = {"BitsStored": 12, "HighBit": 11, "RescaleSlope": "2", "RescaleIntercept": "-10"}
@@ -65,6 +68,7 @@ def test_C03b_signed_monochrome1_with_rescale(read: Read, write_image: Write) ->
     assert one.voxels[0].tolist() == [[4084, -10], [-12, -4106]]  # by hand: least + greatest - (2 x - 10)
 
 
+@pytest.mark.case("C03b")
 def test_C03b_monochrome1_with_a_modality_lut_is_turned_within_the_outputs(read: Read, write_image: Write) -> None:
     stored = np.array([[0, 1, 2, 3]], dtype=np.uint8)
     table = lut([100, 50, 20, 400], 0)
@@ -73,6 +77,7 @@ def test_C03b_monochrome1_with_a_modality_lut_is_turned_within_the_outputs(read:
     assert scan.voxels[0].tolist() == [[320, 370, 400, 20]]
 
 
+@pytest.mark.case("C05")
 def test_C05_modality_lut(read: Read, bundled: Bundled) -> None:
     dataset = pydicom.dcmread(bundled("mlut_18"))
     expected = pydicom.pixels.apply_modality_lut(dataset.pixel_array, dataset)
@@ -81,6 +86,7 @@ def test_C05_modality_lut(read: Read, bundled: Bundled) -> None:
     assert not np.array_equal(scan.voxels[0], dataset.pixel_array)
 
 
+@pytest.mark.case("C06")
 def test_C06_voi_lut_only_on_request(read: Read, bundled: Bundled) -> None:
     dataset = pydicom.dcmread(bundled("vlut_04"))
     asked = read(bundled("vlut_04"), burned_in="allow", voi="lut")
@@ -88,6 +94,7 @@ def test_C06_voi_lut_only_on_request(read: Read, bundled: Bundled) -> None:
     assert np.array_equal(read(bundled("vlut_04"), burned_in="allow").voxels[0], dataset.pixel_array)
 
 
+@pytest.mark.case("C07")
 @pytest.mark.parametrize(
     ("function", "expected"),
     [  # at centre - width/2, centre, centre + width/2 and far outside, for centre 100, width 40
@@ -104,6 +111,7 @@ def test_C07_windows_are_analytic(read: Read, write_image: Write, function: str,
     assert scan.value_range == (0, 1)
 
 
+@pytest.mark.case("C08")
 @pytest.mark.parametrize("width", ["0", "-1"])
 def test_C08_an_impossible_window_is_rejected_when_asked_for(
     rejected: Read, read: Read, write_image: Write, width: str
@@ -113,6 +121,7 @@ def test_C08_an_impossible_window_is_rejected_when_asked_for(
     assert np.array_equal(read(path).voxels[0], grid())
 
 
+@pytest.mark.case("C08")
 def test_C08_missing_width_means_no_window_and_the_first_of_several_counts(read: Read, write_image: Write) -> None:
     assert np.array_equal(read(write_image(grid(), WindowCenter="5"), voi="window").voxels[0], grid())
     one = read(write_image(grid(), WindowCenter="5", WindowWidth="4"), voi="window").voxels
@@ -120,6 +129,7 @@ def test_C08_missing_width_means_no_window_and_the_first_of_several_counts(read:
     assert np.array_equal(one, two)
 
 
+@pytest.mark.case("C09")
 def test_C09_rescale_values(read: Read, rejected: Read, write_image: Write, tmp_path: Path) -> None:
     assert rejected(write_image(grid(), RescaleSlope="0", RescaleIntercept="0")).code is Reason.RESCALE_INVALID
     assert read(write_image(grid(), RescaleSlope="1E-6")).voxels[0, 2, 3] == np.float32(11e-6)
@@ -128,6 +138,7 @@ def test_C09_rescale_values(read: Read, rejected: Read, write_image: Write, tmp_
     assert rejected(path).code is Reason.RESCALE_INVALID
 
 
+@pytest.mark.case("C23")
 def test_C23_where_the_spacing_comes_from(read: Read, write_image: Write) -> None:
     only = read(write_image(grid(), ImagerPixelSpacing=["0.1", "0.2"], EstimatedRadiographicMagnificationFactor="1.25"))
     assert only.spacing_mm == (0.1, 0.2)
@@ -139,6 +150,7 @@ def test_C23_where_the_spacing_comes_from(read: Read, write_image: Write) -> Non
     assert both.facts["imager_spacing"] == "different"
 
 
+@pytest.mark.case("C24")
 def test_C24_no_spacing_is_unknown(read: Read, write_image: Write) -> None:
     for elements in ({}, {"PixelSpacing": ["0", "0"]}):
         scan = read(write_image(grid(), **elements))
@@ -146,12 +158,14 @@ def test_C24_no_spacing_is_unknown(read: Read, write_image: Write) -> None:
         assert scan.facts["spacing_source"] == "unknown"
 
 
+@pytest.mark.case("C25")
 def test_C25_rows_come_first_in_the_spacing(read: Read, write_image: Write) -> None:
     scan = read(write_image(grid(), PixelSpacing=["0.2", "0.4"]))
     assert scan.spacing_mm == (0.2, 0.4)
     assert scan.voxels.shape == (1, 3, 4)
 
 
+@pytest.mark.case("C26")
 @pytest.mark.parametrize(
     "elements",
     [{"BurnedInAnnotation": "YES"}, {"SOPClassUID": SC}, {"ImageType": ["DERIVED", "PRIMARY", "SCREEN SAVE"]}],
@@ -164,6 +178,7 @@ def test_C26_burned_in_text_is_refused_by_default(
     assert read(path, burned_in="allow").voxels.shape == (1, 3, 4)
 
 
+@pytest.mark.case("C27")
 @pytest.mark.parametrize("character_set", ["", "NO SUCH SET", "ISO 2022 IR 87"])
 def test_C27_character_sets_load_and_nothing_of_the_patient_is_told(
     read: Read,

@@ -69,6 +69,7 @@ def volume() -> np.ndarray:
     return np.arange(TILE_COLUMNS * TILE_ROWS * COUNT, dtype=np.int16).reshape(TILE_COLUMNS, TILE_ROWS, COUNT)
 
 
+@pytest.mark.case("V21")
 def test_a_mosaic_is_refused_by_default(
     write_mosaics: Callable[..., Path], volume: np.ndarray, rejected: Callable[..., Rejection]
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_mosaic_is_refused_by_default(
     assert "data.mosaic=detile" in refused.remedy
 
 
+@pytest.mark.case("V21")
 @pytest.mark.parametrize("upwards", [True, False])
 def test_a_mosaic_taken_apart(upwards: bool, write_mosaics: Callable[..., Path], volume: np.ndarray) -> None:
     folder = write_mosaics([volume], normal=(0, 0, 1 if upwards else -1))
@@ -89,6 +91,7 @@ def test_a_mosaic_taken_apart(upwards: bool, write_mosaics: Callable[..., Path],
     assert scan.geometry.affine[:3, 3] == pytest.approx([0, 0, lowest])
 
 
+@pytest.mark.case("V21")
 def test_several_mosaics_are_several_times(
     write_mosaics: Callable[..., Path], volume: np.ndarray, rejected: Callable[..., Rejection]
 ) -> None:

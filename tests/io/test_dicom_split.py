@@ -98,6 +98,7 @@ def test_a_key_that_tells_nothing_apart_splits_nothing(
     assert [item.reference for item in found_in(both, "b_value")] == ["."]
 
 
+@pytest.mark.case("V06")
 def test_instance_numbers_that_repeat_tell_no_time(twice: Callable[..., Path], rejected: Rejected) -> None:
     assert rejected(twice({}, {}, numbered=False)).code is Reason.SLICE_DUPLICATE
 
@@ -109,6 +110,7 @@ def test_a_part_that_is_not_there_is_refused_with_what_is(twice: Callable[..., P
     assert "echo=4.6; echo=30" in refused.remedy
 
 
+@pytest.mark.case("V17")
 def test_two_keys_at_once(write_series: Write, phantom: np.ndarray) -> None:
     four = np.concatenate([phantom + 1000 * number for number in range(4)], axis=2)
 

@@ -52,6 +52,7 @@ def test_a_tilted_stack_is_refused_and_sheared_back_on_request(
         assert centre[2] == pytest.approx(30 + STEP_MM * number, abs=1e-6)
 
 
+@pytest.mark.case("V11")
 def test_nothing_is_cut_off_and_whole_pixels_are_moved_exactly(
     write_series: Callable[..., Path], read: Callable[..., Scan]
 ) -> None:
@@ -67,6 +68,7 @@ def test_nothing_is_cut_off_and_whole_pixels_are_moved_exactly(
     )
 
 
+@pytest.mark.case("V11")
 def test_a_straight_stack_is_not_touched(
     write_series: Callable[..., Path], read: Callable[..., Scan], phantom: np.ndarray
 ) -> None:

@@ -53,6 +53,7 @@ def assert_same(scan: Any, array: np.ndarray, affine: np.ndarray) -> None:
     assert ours_in_its_order == pytest.approx(affine, abs=1e-6)
 
 
+@pytest.mark.case("V01")
 def test_V01_affine_and_voxels_as_highdicom_and_simpleitk(read: Read, series_folder: Path) -> None:
     import highdicom
     import SimpleITK
@@ -72,6 +73,7 @@ def test_V01_affine_and_voxels_as_highdicom_and_simpleitk(read: Read, series_fol
         assert scan.geometry.affine @ [*corner, 1] == pytest.approx(LPS_TO_RAS @ lps, abs=1e-3), place
 
 
+@pytest.mark.case("V02")
 def test_V02_file_names_do_not_matter(read: Read, series_folder: Path, tmp_path: Path) -> None:
     folder = series_folder / "98892001" / "CT5N"
     (tmp_path / "shuffled").mkdir()
@@ -80,6 +82,7 @@ def test_V02_file_names_do_not_matter(read: Read, series_folder: Path, tmp_path:
     assert digest(read(tmp_path / "shuffled")) == digest(read(folder))
 
 
+@pytest.mark.case("V03")
 @pytest.mark.parametrize("numbers", [[3, 1, 5, 2, 4], None, [1, 1, 1, 1, 1]])
 def test_V03_instance_numbers_do_not_matter(
     read: Read, series_folder: Path, tmp_path: Path, numbers: list[int] | None
@@ -95,6 +98,7 @@ def test_V03_instance_numbers_do_not_matter(
     assert digest(read(edit(copy_of(folder, tmp_path / "x"), change))) == digest(read(folder))
 
 
+@pytest.mark.case("V04")
 def test_V04_a_missing_slice(rejected: Read, write_series: Write, phantom: np.ndarray) -> None:
     folder = write_series(phantom)
     (folder / "003.dcm").unlink()
@@ -103,6 +107,7 @@ def test_V04_a_missing_slice(rejected: Read, write_series: Write, phantom: np.nd
     assert "slices 2 and 3 lie 5.00 mm apart, the others 2.50 mm" in found.found
 
 
+@pytest.mark.case("V05")
 def test_V05_a_copied_file_counts_once(read: Read, write_series: Write, phantom: np.ndarray) -> None:
     folder = write_series(phantom)
     plain = digest(read(folder))
@@ -112,6 +117,7 @@ def test_V05_a_copied_file_counts_once(read: Read, write_series: Write, phantom:
     assert scan.facts["copies_ignored"] == "1"
 
 
+@pytest.mark.case("V06")
 def test_V06_one_position_with_two_images(rejected: Read, write_series: Write, phantom: np.ndarray) -> None:
     folder = write_series(phantom)
     other = pydicom.dcmread(folder / "002.dcm")
@@ -123,15 +129,18 @@ def test_V06_one_position_with_two_images(rejected: Read, write_series: Write, p
     assert "position 2 of 8" in found.found
 
 
+@pytest.mark.case("V07")
 def test_V07_an_irregular_series(rejected: Read, series_folder: Path) -> None:
     assert rejected(series_folder / "77654033" / "CT2").code is Reason.SLICE_SPACING_IRREGULAR
 
 
+@pytest.mark.case("V08")
 @pytest.mark.parametrize("name", ["98892001/CT2N", "98892003/MR700"])
 def test_V08_several_orientations(rejected: Read, series_folder: Path, name: str) -> None:
     assert rejected(series_folder / name).code is Reason.ORIENTATION_INCONSISTENT
 
 
+@pytest.mark.case("V09")
 def test_V09_a_case_is_a_series_or_an_xray(rejected: Read, series_folder: Path) -> None:
     for name, count in (("98892003/MR1", 3), ("98892003/MR2", 3), ("77654033/CR1", 1), ("77654033/CR2", 1)):
         cases = [case for case in discover(series_folder / name) if isinstance(case, Found)]
@@ -145,6 +154,7 @@ def test_V09_a_case_is_a_series_or_an_xray(rejected: Read, series_folder: Path) 
     assert codes == [Reason.ORIENTATION_INCONSISTENT] * 2
 
 
+@pytest.mark.case("V10")
 def test_V10_other_files_beside_a_series_are_skipped(
     read: Read, series_folder: Path, bundled: Bundled, tmp_path: Path
 ) -> None:
@@ -172,12 +182,14 @@ def tilted(degrees: float) -> tuple[float, float, float]:
     return 0.0, 2.5 * float(np.tan(np.radians(degrees))), 2.5
 
 
+@pytest.mark.case("V11")
 def test_V11_gantry_tilt(rejected: Read, write_series: Write, phantom: np.ndarray) -> None:
     found = rejected(write_series(phantom, step_mm=tilted(15)))
     assert found.code is Reason.GANTRY_TILT
     assert "drifts 4.69 mm sideways (at most 0.10 mm)" in found.found  # 7 x 2.5 x tan 15°
 
 
+@pytest.mark.case("V11b")
 def test_V11b_a_small_tilt_is_a_tilt_and_a_tolerated_drift_stays_in_the_affine(
     read: Read, rejected: Read, write_series: Write
 ) -> None:
@@ -187,6 +199,7 @@ def test_V11b_a_small_tilt_is_a_tilt_and_a_tolerated_drift_stays_in_the_affine(
     assert scan.geometry.affine[:3, 2] == pytest.approx([0, -0.01, 2.5], abs=1e-9)
 
 
+@pytest.mark.case("V12")
 def test_V12_too_few_and_another_series_in_the_folder(rejected: Read, write_series: Write, phantom: np.ndarray) -> None:
     assert rejected(write_series(phantom[:, :, :3])).code is Reason.TOO_FEW_SLICES
     folder = write_series(phantom, folder="two")
@@ -196,6 +209,7 @@ def test_V12_too_few_and_another_series_in_the_folder(rejected: Read, write_seri
     assert "holds 2 series" in found.found
 
 
+@pytest.mark.case("V13")
 def test_V13_voxels_lie_as_column_row_slice(read: Read, write_series: Write, phantom: np.ndarray) -> None:
     scan = read(write_series(phantom))
     assert np.array_equal(scan.voxels[0], phantom)
@@ -207,6 +221,7 @@ def test_V13_voxels_lie_as_column_row_slice(read: Read, write_series: Write, pha
     assert scan.identity == tuple(f"1.2.3.{number}" for number in range(1, 9))
 
 
+@pytest.mark.case("V15")
 def test_V15_enhanced_frames_take_their_place_from_the_functional_groups(
     read: Read, rejected: Read, bundled: Bundled
 ) -> None:
@@ -229,6 +244,7 @@ def rotation(*degrees: float) -> np.ndarray:
     return about_y @ about_x
 
 
+@pytest.mark.case("V16")
 @pytest.mark.parametrize("name", ["oblique", "sagittal", "coronal"])
 @pytest.mark.parametrize("direction", [1, -1])
 def test_V16_corners_of_any_orientation(
@@ -251,6 +267,7 @@ def test_V16_corners_of_any_orientation(
         assert scan.voxels[0][tuple(at)] == phantom[at[0], at[1], number]
 
 
+@pytest.mark.case("V17")
 def test_V17_time_points_at_one_place_are_listed(rejected: Read, write_series: Write, phantom: np.ndarray) -> None:
     def change(number: int, data: Dataset) -> None:
         data.TemporalPositionIdentifier = str(number // 4 + 1)
@@ -261,6 +278,7 @@ def test_V17_time_points_at_one_place_are_listed(rejected: Read, write_series: W
     assert "time: 1, 2" in found.found
 
 
+@pytest.mark.case("V18")
 @pytest.mark.parametrize(
     ("keyword", "value", "code"),
     [
@@ -275,11 +293,13 @@ def test_V18_slices_that_differ(
     assert rejected(folder).code is code
 
 
+@pytest.mark.case("V18")
 def test_V18_each_slice_has_its_own_rescale(read: Read, write_series: Write, phantom: np.ndarray) -> None:
     folder = write_series(phantom, change=lambda number, data: setattr(data, "RescaleSlope", str(number + 1)))
     assert np.array_equal(read(folder).voxels[0], phantom * np.arange(1, 9))
 
 
+@pytest.mark.case("V19")
 @pytest.mark.parametrize(("jitter", "fine"), [(0.005, True), (0.05, False)])
 def test_V19_jitter_of_the_positions(
     read: Read, rejected: Read, write_series: Write, phantom: np.ndarray, jitter: float, fine: bool
@@ -294,12 +314,14 @@ def test_V19_jitter_of_the_positions(
         assert rejected(folder).code is Reason.SLICE_SPACING_IRREGULAR
 
 
+@pytest.mark.case("V19")
 def test_V19_rounding_in_the_file_is_no_irregularity(read: Read, write_series: Write, phantom: np.ndarray) -> None:
     assert read(write_series(phantom, step_mm=(0, 0, 3.3333), decimals=1)).geometry.spacing_mm()[2] == pytest.approx(
         3.3333, abs=0.02
     )
 
 
+@pytest.mark.case("V20")
 @pytest.mark.parametrize(
     "orientation",
     [["1", "0", "0", "0", "0.9", "0"], ["1", "0", "0", "0.5", "0.8", "0"], ["nan", "0", "0", "0", "1", "0"], None],
@@ -317,6 +339,7 @@ def test_V20_a_geometry_that_cannot_be(
     assert rejected(write_series(phantom, change=change)).code is Reason.GEOMETRY_INVALID
 
 
+@pytest.mark.case("V21")
 @pytest.mark.parametrize(
     ("series", "code", "listed"),
     [
@@ -335,6 +358,7 @@ def test_V21_scanner_series_are_refused_by_default(
     assert listed in found.found
 
 
+@pytest.mark.case("V21")
 def test_V21_one_time_point_of_a_scanner_equals_its_reference(read: Read, medcnn_data: Path) -> None:
     import nibabel
 
@@ -349,6 +373,7 @@ def test_V21_one_time_point_of_a_scanner_equals_its_reference(read: Read, medcnn
     assert by_world.affine == pytest.approx(expected.affine, abs=1e-3)
 
 
+@pytest.mark.case("V21")
 def test_V21_enhanced_siemens_equals_its_reference(read: Read, medcnn_data: Path) -> None:
     import nibabel
 
@@ -365,6 +390,7 @@ def test_V21_enhanced_siemens_equals_its_reference(read: Read, medcnn_data: Path
     assert total == 10_001_649
 
 
+@pytest.mark.case("V21")
 def test_V21_nine_encodings_of_a_mosaic_decode_alike(read: Read, medcnn_data: Path) -> None:
     folder = medcnn_data / "dicom" / "dcm_qa_ts" / "In"
     pixels = [read(folder / f"{number}.dcm").voxels for number in range(1, 10)]
@@ -372,6 +398,7 @@ def test_V21_nine_encodings_of_a_mosaic_decode_alike(read: Read, medcnn_data: Pa
     assert pixels[0].sum(dtype=np.float64) == 38_036_663
 
 
+@pytest.mark.case("V24")
 def test_V24_a_single_slice_is_no_volume(rejected: Read, read: Read, write_series: Write, phantom: np.ndarray) -> None:
     folder = write_series(phantom[:, :, :1])
     assert rejected(folder).code is Reason.TOO_FEW_SLICES

@@ -1,0 +1,1 @@
+"""Data sets as they come: each file reads one way of laying out scans and what is known about them."""
