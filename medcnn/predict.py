@@ -164,9 +164,7 @@ def _listed(conf: PredictConf, reading: Reading, keyring: Keyring) -> CaseList:
             said = time.monotonic()
             log.info("looking for scans: %d so far", number)
 
-    listed = list_cases(
-        data_root(conf.input), keyring, split_by=conf.split_by, reading=reading, report=report
-    )
+    listed = list_cases(data_root(conf.input), keyring, split_by=conf.split_by, reading=reading, report=report)
     log.info("found %d cases; %d files are no scans", len(listed.cases), len(listed.skipped))
     if listed.sharing_an_identity:
         log.warning(

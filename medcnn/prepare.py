@@ -1,13 +1,17 @@
-"""Prepare: a folder with a folder per class becomes a manifest that names classes and splits by patient.
+"""Prepare: a folder of scans, as it came, becomes a manifest, and an audit that says what is in it and what is wrong.
 
-python -m medcnn.prepare input=<folder> output=<folder>/manifest.csv
+python -m medcnn.prepare input=<folder> [labels=labels.csv] output=<folder>/manifest.csv
 """
 
 from __future__ import annotations
 
-import csv
+import json
 import logging
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,121 +20,266 @@ from medcnn.config.errors import ConfigError
 from medcnn.config.verbs import PrepareConf
 
 if TYPE_CHECKING:
+    from medcnn.data.audit.audit import Audit
+    from medcnn.data.audit.evidence import Evidence
+    from medcnn.data.layouts.listing import Listing
     from medcnn.data.manifest import Case, Manifest
     from medcnn.data.privacy import Keyring
+    from medcnn.io.options import Reading
 
 log = logging.getLogger("medcnn.prepare")
 
-USAGE = """usage: python -m medcnn.prepare input=<folder> output=<manifest.csv>
+SOME_REJECTED = 8
 
-Every folder directly below the input is a class; the scans at any depth in it (DICOM, NIfTI, PNG, JPEG) are its cases.
+USAGE = """usage: python -m medcnn.prepare input=<folder> [labels=<csv>] output=<manifest.csv>
 
-  input=<folder>        for example scans/normal/*.dcm and scans/pneumonia/*.dcm
-  output=<file>         the manifest to write; image paths in it are relative to the input
-  splits=true           divide patients into train, val, calib and test (data.splits.val=0.15 ...)
-  overwrite=false       whether an existing manifest may be replaced
+A folder of scans becomes a manifest for training, and an audit beside it: a page with thumbnails that says what is
+there, what cannot be read and why, and what is wrong with labels, splits and copies. The layout is recognised:
+scans with a table of labels, a folder per class, MSD, nnU-Net, BIDS, COCO, YOLO, MedMNIST, DICOM SEG.
 
-Then: python -m medcnn.train +task=xray_cls data=custom data.root=<input> data.manifest=<manifest below it>
-exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 3 no scan found
+  input=<folder>        DICOM, NIfTI, PNG, JPEG, TIFF at any depth
+  output=<file.csv>     or a folder, for manifest.csv in it; image paths in the manifest are relative to the input
+  labels=<file.csv>     rows name scans by path, file or folder name, series or patient
+  layout=auto           scans, folders, msd, nnunet, bids, coco, yolo, medmnist, dicom_seg where it is not recognised
+  split_by=[time]       make a case of each volume in a series that holds several (echo, b_value, image_type ...)
+  splits=true           divide patients into train, val, calib and test (data.splits.val=0.15 ...); data.splits.folds=5
+  overwrite=false       true makes an existing manifest anew; otherwise what is new is added and splits stay as they are
+
+Run again after scans were added or changed: only those are read, and nobody moves to another split.
+Then: python -m medcnn.train +task=xray_cls data=custom data.root=<input> data.manifest=<manifest>
+exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 3 no scan found,
+  8 done, but some scans cannot be read or the audit found what stops a training
 """
 
 
-def prepare(conf: PrepareConf) -> Path:
-    """Write the manifest and return its path. Reads headers only.
+@dataclass(frozen=True)
+class Paths:
+    """What prepare writes. The records are private: measurements of scans, for the next time."""
 
-    Raises DataError where no class folder or no scan is found, ConfigError for paths that cannot be.
+    manifest: Path
+
+    @property
+    def page(self) -> Path:
+        return self.manifest.with_name(f"{self.manifest.stem}_audit.html")
+
+    @property
+    def facts(self) -> Path:
+        return self.manifest.with_name(f"{self.manifest.stem}_audit.json")
+
+    @property
+    def tables(self) -> Path:
+        return self.manifest.with_name(f"{self.manifest.stem}_audit")
+
+    @property
+    def records(self) -> Path:
+        return self.manifest.parent / ".medcnn" / "audit"
+
+
+def prepare(conf: PrepareConf) -> tuple[Path, Audit]:
+    """Write the manifest and its audit; return where, and what was found.
+
+    Raises DataError where nothing can be made of the folder, ConfigError for paths that cannot be.
     """
-    root, output = _checked_paths(conf)
-    from medcnn.data.manifest import Manifest
+    root, paths = _checked_paths(conf)
+    from medcnn.data.audit.audit import audited, show
+    from medcnn.data.layouts.read import read_layout
     from medcnn.data.privacy import Keyring, key_file
-    from medcnn.data.split import with_splits
-    from medcnn.errors import NothingToDoError
+    from medcnn.io.options import Reading
     from medcnn.run_folder import log_to_terminal, writing
 
     log_to_terminal()
-    with writing(output.parent):
-        output.parent.mkdir(parents=True, exist_ok=True)
+    with writing(paths.manifest.parent):
+        paths.manifest.parent.mkdir(parents=True, exist_ok=True)
+
+        # Cases: what the folder holds, by headers and tables
         keyring = Keyring.at(key_file(conf.privacy.key_file, Path.cwd()))
-        cases: list[Case] = list(_cases(root, keyring))
-        if not cases:
-            raise NothingToDoError(f"no scan was found in the folders below {root}. Each class needs a folder of scans")
-        manifest = Manifest(root, tuple(cases))
-        if conf.splits:
-            manifest, _ = with_splits(manifest, conf.data.splits)
-        _write(output, manifest)
-    _say(manifest, output, root)
-    return output
+        listing = read_layout(
+            root,
+            kind=conf.layout,
+            labels=Path(conf.labels).expanduser() if conf.labels else None,
+            keyring=keyring,
+            split_by=conf.split_by,
+            reading=Reading.of(conf.data),
+            report=_counting("files looked at"),
+        )
+        evidence = _measured(root, listing, keyring, paths, Reading.of(conf.data))
+
+        # Splits: whoever had a place keeps it
+        manifest = _divided(conf, paths, evidence)
+
+        # Audit: everything that is wrong, before anybody trains on it
+        audit = audited(evidence.divided(manifest))
+        _write(paths, manifest, listing, audit)
+    for remark in listing.remarks:
+        log.info("%s", remark)
+    show(audit)
+    _say(paths, root, manifest, audit)
+    return paths.manifest, audit
 
 
-def _checked_paths(conf: PrepareConf) -> tuple[Path, Path]:
+def _checked_paths(conf: PrepareConf) -> tuple[Path, Paths]:
     root, output = Path(conf.input).expanduser().absolute(), Path(conf.output).expanduser().absolute()
+    if output.suffix.lower() != ".csv":
+        output = output / "manifest.csv"
     problems = []
     if not root.is_dir():
         problems.append(f"input: there is no folder {conf.input!r}")
-    elif not any(path.is_dir() and not path.name.startswith(".") for path in root.iterdir()):
-        problems.append(f"input: {conf.input!r} has no folder in it; it needs one per class")
-    if output.exists() and not conf.overwrite:
-        problems.append(f"output: {conf.output!r} exists. Give another name, or overwrite=true")
+    if output.is_dir():
+        problems.append(f"output: {conf.output!r} is a folder. Give a file name that ends in .csv")
+    elif output.exists() and not conf.overwrite and not _is_own(Paths(output)):
+        problems.append(
+            f"output: {conf.output!r} was not written by prepare, or was changed since. Give another name, or "
+            f"overwrite=true"
+        )
     if problems:
         raise ConfigError(problems)
-    return root, output
+    return root, Paths(output)
 
 
-def _cases(root: Path, keyring: Keyring) -> Iterator[Case]:
-    from medcnn.data.manifest import Case
-    from medcnn.io.discover import Found, discover
-
-    skipped = 0
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        for found in discover(folder):
-            if not isinstance(found, Found):
-                skipped += 1
-                continue
-            reference = f"{folder.name}/{found.reference}"
-            case_id = keyring.case_id(found.identity, reference)
-            patient = keyring.patient_key(found.patient_id)
-            yield Case(case_id, {"": reference}, {"": folder.name}, patient)
-    if skipped:
-        log.info("%d files are no scans and were left out", skipped)
+def _is_own(paths: Paths) -> bool:
+    """Whether the manifest is as prepare left it: work done in it by hand is not overwritten."""
+    try:
+        return _sha256(paths.manifest.read_bytes()) in json.loads(paths.facts.read_text())["manifest_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
-def _write(output: Path, manifest: Manifest) -> None:
-    """Patients under keyed names: the manifest may be shown to others."""
-    with output.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["case_id", "patient_id", "image", "label", "split"])
-        writer.writerows(
-            [case.case_id, case.patient_id, case.images[""], case.labels[""], case.split] for case in manifest.cases
+def _sha256(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _measured(root: Path, listing: Listing, keyring: Keyring, paths: Paths, reading: Reading) -> Evidence:
+    """Every scan looked at, from what is known of it or afresh. Raises NothingToDoError where none can be read."""
+    from medcnn.data.audit.audit import gather
+    from medcnn.data.manifest import Manifest
+    from medcnn.errors import NothingToDoError
+
+    log.info("%d cases found; measuring them", len(listing.cases))
+    evidence = gather(
+        Manifest(root, tuple(_told_apart(listing.cases, keyring))),
+        listing.skipped,
+        reading,
+        paths.records,
+        report=_progress("measured"),
+        declared_labels=_declared(listing),
+    )
+    if not evidence.measured:
+        reasons = Counter(rejection.code.value for _, rejection in evidence.rejected)
+        raise NothingToDoError(
+            f"none of {len(listing.cases)} cases can be read: "
+            + ", ".join(f"{count} {code}" for code, count in reasons.most_common())
+            + f". The first: {evidence.rejected[0][1]}"
         )
+    return evidence
 
 
-def _say(manifest: Manifest, output: Path, root: Path) -> None:
-    from collections import Counter
+def _told_apart(cases: Sequence[Case], keyring: Keyring) -> list[Case]:
+    """Files that claim one identity (copies, or an anonymiser that wrote the same UID) are told apart by their path."""
+    times = Counter(case.case_id for case in cases)
+    return [
+        replace(case, case_id=keyring.case_id((case.case_id, *case.images.values()), ""))
+        if times[case.case_id] > 1
+        else case
+        for case in cases
+    ]
 
-    classes = Counter(case.labels[""] for case in manifest.cases)
-    splits = Counter(case.split for case in manifest.cases if case.split)
-    log.info("%d cases: %s", len(manifest), ", ".join(f"{count} {name}" for name, count in sorted(classes.items())))
-    if splits:
-        log.info("splits: %s", ", ".join(f"{splits[name]} {name}" for name in ("train", "val", "calib", "test")))
-    if not all(case.patient_id for case in manifest.cases):
-        log.warning("some scans name no patient: fill in patient_id where you know it, so that no one is in two splits")
-    log.info("manifest   %s", output)
-    if output.is_relative_to(root):
-        named = output.relative_to(root)
+
+def _declared(listing: Listing) -> set[int] | None:
+    """What masks may hold, where the layout says so: its classes and the background."""
+    values = {value for codes in listing.codes.values() for value in codes}
+    has_masks = any(case.masks for case in listing.cases)
+    return {0, *values} if values and has_masks else None
+
+
+def _divided(conf: PrepareConf, paths: Paths, evidence: Evidence) -> Manifest:
+    """The readable cases with their splits and folds."""
+    from medcnn.data.frozen import frozen_splits
+    from medcnn.data.manifest import read_manifest
+    from medcnn.data.split import with_splits
+
+    readable = {one.case_id for one in evidence.measured}
+    manifest = evidence.manifest.with_cases([case for case in evidence.manifest.cases if case.case_id in readable])
+    if paths.manifest.exists() and not conf.overwrite:
+        known = read_manifest(paths.manifest.parent, paths.manifest.name)
+        if all(case.split for case in known.cases):
+            return frozen_splits(manifest, known)
+    if not conf.splits:
+        return manifest
+    manifest, remarks = with_splits(manifest, conf.data.splits)
+    for remark in remarks:
+        log.info("%s", remark)
+    return manifest
+
+
+def _write(paths: Paths, manifest: Manifest, listing: Listing, audit: Audit) -> None:
+    """The manifest last, announced in the facts: wherever prepare is interrupted, the next one knows it as its own."""
+    from medcnn import __version__
+    from medcnn.data.audit.page import write_csv, write_page
+    from medcnn.data.manifest import manifest_bytes
+    from medcnn.data.split import split_digest
+    from medcnn.whole_file import write_whole
+
+    content = manifest_bytes(manifest)
+    before = [_sha256(paths.manifest.read_bytes())] if paths.manifest.exists() else []
+    facts = {
+        "medcnn_version": __version__,
+        "layout": listing.kind,
+        "manifest_sha256": sorted({_sha256(content), *before}),
+        "split_digest": split_digest(manifest.cases),
+        "class_names": listing.class_names,
+        "class_values": {name: list(values) for name, values in listing.codes.items()},
+        **audit.as_json(),
+    }
+    write_page(paths.page, audit)
+    paths.tables.mkdir(mode=0o700, exist_ok=True)
+    write_csv(paths.tables, audit)
+    write_whole(paths.facts, (json.dumps(facts, indent=1) + "\n").encode())
+    write_whole(paths.manifest, content)
+
+
+def _say(paths: Paths, root: Path, manifest: Manifest, audit: Audit) -> None:
+    evidence = audit.evidence
+    if evidence.known:
+        log.info("%d cases were known already and not read again", evidence.known)
+    log.info("manifest   %s (%d cases)", paths.manifest, len(manifest))
+    log.info("audit      %s", paths.page)
+    job = "data=custom" if manifest.label_names else ""
+    if job:
+        task = "mri_cls" if any(len(one.record.shape) == 4 for one in evidence.measured) else "xray_cls"
         log.info(
-            "train      python -m medcnn.train +task=xray_cls data=custom data.root=%s data.manifest=%s", root, named
-        )
-    else:
-        log.info(
-            "train      put the manifest into %s, then: python -m medcnn.train +task=xray_cls data=custom data.root=%s",
+            "train      python -m medcnn.train +task=%s data=custom data.root=%s data.manifest=%s",
+            task,
             root,
-            root,
+            paths.manifest.relative_to(root) if paths.manifest.is_relative_to(root) else paths.manifest,
         )
+
+
+def _counting(what: str) -> Callable[[int], None]:
+    """A line every ten seconds."""
+    said = time.monotonic()
+
+    def report(number: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > 10:
+            said = time.monotonic()
+            log.info("%d %s", number, what)
+
+    return report
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    count = _counting(what)
+    return lambda done, total: count(done)
 
 
 def _run(conf: PrepareConf) -> int:
-    prepare(conf)
-    return 0
+    from medcnn.scan import SKIPPED_IN_A_FOLDER
+
+    _, audit = prepare(conf)
+    unusable = audit.evidence.rejected or any(
+        skip.rejection.code not in SKIPPED_IN_A_FOLDER for skip in audit.evidence.skipped
+    )
+    return SOME_REJECTED if unusable or audit.stops else 0
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -72,8 +72,14 @@ def _named(case: Case, keyring: Keyring) -> Case:
 
 
 def _digest(cases: Sequence[Case]) -> str:
-    lines = sorted(f"{case.case_id}\t{sorted(case.images.items())}\t{sorted(case.labels.items())}" for case in cases)
+    lines = sorted(
+        "\t".join([case.case_id, *map(_told, (case.images, case.labels, case.masks)), case.boxes]) for case in cases
+    )
     return sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _told(values: Mapping[str, str]) -> str:
+    return str(sorted(values.items()))
 
 
 def require_trainable(dataset: Dataset) -> None:

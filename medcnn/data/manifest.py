@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 
 from medcnn.config.fields import nearest
@@ -14,6 +13,7 @@ from medcnn.data.cells import from_cell, to_cell
 from medcnn.data.manifest_checks import Row, column_problems, columns_of, row_problems, stop_at
 from medcnn.errors import DataError
 from medcnn.scan import ScanRejected
+from medcnn.whole_file import write_whole
 
 _SINGLE = ("case_id", "patient_id", "boxes", "split", "fold")
 
@@ -155,10 +155,12 @@ def _case(row: Row) -> Case:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """One CSV that read_manifest gives back as it was: whole or not at all, the same bytes for the same cases.
+    """One CSV that read_manifest gives back as it was: whole or not at all, the same bytes for the same cases."""
+    write_whole(path, manifest_bytes(manifest))
 
-    Raises DataError where a value cannot stand in a table. Cells that a spreadsheet would run are marked as text.
-    """
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The CSV; what a spreadsheet would run is marked as text. Raises DataError where a value cannot stand in a table."""
     rows = [_row(case) for case in manifest.cases]
     columns = list(_written_columns(manifest.cases))
     problems = [
@@ -172,18 +174,12 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
                 row[column] = to_cell(row.get(column, ""))
             except ValueError as error:
                 problems.append(f"row {number}: the value of {column!r} {error}. Rename the file, or change the value")
-    stop_at(problems, path.name)
-    aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    try:
-        with aside.open("x", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow([to_cell(column) for column in columns])
-            writer.writerows([row[column] for column in columns] for row in rows)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    stop_at(problems, "the manifest")
+    text = StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([to_cell(column) for column in columns])
+    writer.writerows([row[column] for column in columns] for row in rows)
+    return text.getvalue().encode()
 
 
 def _row(case: Case) -> Row:

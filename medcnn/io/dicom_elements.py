@@ -170,8 +170,7 @@ class Walk:
         implicit, wanted = self._encoding.implicit, self._wanted
         while at < size:
             if size - at < 8:
-                self._require_padding(at)
-                break
+                raise cut_short()
             if group is not None and self._tag(at) >> 16 != group:
                 break
             tag, vr, start, length = self._head(at, implicit=implicit)
@@ -312,10 +311,6 @@ class Walk:
         implicit = encoding.implicit or (undefined and vr == b"UN")
         kept = BaseTag(tag)
         self.found[kept] = RawDataElement(kept, name, len(value), value, start, implicit, encoding.little)
-
-    def _require_padding(self, at: int) -> None:
-        if self._content.reach(self._content.size)[at:].strip(b"\0"):
-            raise cut_short()
 
 
 def _is_sequence(tag: int) -> bool:

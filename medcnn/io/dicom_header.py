@@ -37,8 +37,9 @@ _DECIMALS = ("DS", "IS")
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _WORDS = ("AS", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI")
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
-_NO_PIXELS = (  # directory, presentation, waveform, SR, document, segmentation and raw data, RT structures, plans
+_NO_PIXELS = (  # directory, palette, presentation, waveform, SR, document, segmentation, raw data, RT structures, plans
     "1.2.840.10008.1.3.10",
+    "1.2.840.10008.5.1.4.39.",
     "1.2.840.10008.5.1.4.1.1.11.",
     "1.2.840.10008.5.1.4.1.1.9.",
     "1.2.840.10008.5.1.4.1.1.88.",

@@ -52,6 +52,8 @@ def _finish(values: npt.NDArray[Any], value_range: tuple[float, float]) -> Meani
 def _palette_values(stored: Stored, dataset: FileDataset) -> Meaning:
     with reader_errors():
         colour = apply_color_lut(stored, _native_palette(dataset))
+    if colour.shape[:-1] != stored.shape or colour.shape[-1] < 3:
+        raise ScanRejected(Reason.TAG_INVALID, "a colour of the palette is missing", "Export the file again")
     return _finish(colour[..., :3] @ GREY, (0.0, float(np.iinfo(colour.dtype).max)))
 
 

@@ -145,7 +145,7 @@ def _spacing_source(place: Place) -> str:
 
 
 def _scaled(raw: npt.NDArray[Any], header: NiftiHeader) -> npt.NDArray[np.float32]:
-    if header.slope == 1 and header.inter == 0 and raw.dtype != np.float64:
+    if header.slope == 1 and header.inter == 0 and raw.dtype.str[1:] != "f8":
         return raw.astype(np.float32)
     scaled = np.empty(raw.shape, dtype=np.float32, order="F")
     with np.errstate(over="ignore"):  # looked for below

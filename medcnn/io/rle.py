@@ -52,5 +52,6 @@ def _check_segment(segment: bytes, rows: int, columns: int) -> None:
                 raise Damaged("a run goes on past its row")
             rows -= 1
             left = columns
-    if rows or not length - 1 <= at <= length:
+    padded = at == length - 1 and at % 2 == 1 and segment[at] == 0  # PS3.5 G.3.1: to an even length
+    if rows or not (at == length or padded):
         raise Damaged("a segment of another length than the picture")

@@ -79,7 +79,8 @@ def test_runs_without_meaning_are_passed_over() -> None:
     header = struct.pack("<16I", 1, 64, *[0] * 14)
     check_lengths(header + b"\x80\xfd\x07\x80\x01ab", 1, 6, 1)
     check_lengths(header + b"\xfb\x07", 1, 6, 1)
-    check_lengths(header + b"\xfb\x07\x00", 1, 6, 1)
-    for wrong in (b"\xfb\x07\x00\x00", b"\xfa\x07", b"\xfc\x07\x00"):
+    check_lengths(header + b"\x80\xfd\x07\x80\x01ab\0", 1, 6, 1)  # to an even length
+    odd_end = b"\x80\xfd\x07\x80\x01ab\1"
+    for wrong in (b"\xfb\x07\x00", odd_end, b"\xfb\x07\x00\x00", b"\xfa\x07", b"\xfc\x07\x00"):
         with pytest.raises(Damaged):
             check_lengths(header + wrong, 1, 6, 1)

@@ -13,6 +13,7 @@ from medcnn.data.manifest import Case
 from medcnn.data.manifest_checks import stop_at
 from medcnn.data.privacy import Keyring
 from medcnn.io.discover import Found, Skipped, discover
+from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.reference import Reference, resolve
 from medcnn.scan import Reason, Rejection, ScanRejected
 
@@ -32,6 +33,7 @@ class Ask:
     labels    a table beside the scans, or (BIDS) the name of a column of participants.tsv
     by_name   the user named the layout, so that what only looks unlikely is taken as meant
     split_by  what discovery may divide a series by
+    reading   the choices with which scans will be read
     report    is told the number of files looked at, now and then
     """
 
@@ -40,6 +42,7 @@ class Ask:
     labels: Path | None = None
     by_name: bool = False
     split_by: tuple[str, ...] = ()
+    reading: Reading = AS_THE_FILE_SAYS
     report: Callable[[int], None] = lambda count: None
 
     def case_id(self, images: Mapping[str, str], identity: Iterable[str] = ()) -> str:
@@ -112,7 +115,7 @@ def scans_below(ask: Ask, folder: Path) -> tuple[list[Found], list[Skipped]]:
     within = folder.relative_to(ask.root).as_posix()
     found: list[Found] = []
     skipped: list[Skipped] = []
-    for item in discover(folder, split_by=ask.split_by, report=ask.report):
+    for item in discover(folder, split_by=ask.split_by, reading=ask.reading, report=ask.report):
         reference = item.reference if within == "." else f"{within}/{item.reference}".removesuffix("/.")
         reference = reference.replace("/.#", "#") if within != "." else reference
         if isinstance(item, Found):

@@ -11,6 +11,7 @@ from medcnn.data.layouts import bids, coco, dicom_seg, folders, medmnist, msd, n
 from medcnn.data.layouts.listing import Ask, Listing
 from medcnn.data.privacy import Keyring
 from medcnn.errors import DataError, NothingToDoError
+from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def read_layout(
     labels: Path | None = None,
     keyring: Keyring,
     split_by: Sequence[str] = (),
+    reading: Reading = AS_THE_FILE_SAYS,
     report: Callable[[int], None] = lambda count: None,
 ) -> Listing:
     """Every case of a data set, headers only.
@@ -52,6 +54,7 @@ def read_layout(
     kind      one of KINDS; auto looks at the content, and the first remark says what was found
     labels    a table of labels for scans in any folders; for BIDS it may be the name of a participants.tsv column
     split_by  keys by which a series becomes several cases, as in discovery
+    reading   the choices with which the scans will be read
     report    called with the number of files looked at
     Raises NothingToDoError without a case. Raises DataError where nothing or several layouts are recognised, else with
     everything that is wrong, at once.
@@ -62,7 +65,7 @@ def read_layout(
         raise DataError(f"input: {root} is not a folder. Give the folder that holds the data")
     root = root.resolve()
     table = _table(root, labels)
-    ask = Ask(root, keyring, table or labels, kind != "auto", tuple(split_by), report)
+    ask = Ask(root, keyring, table or labels, kind != "auto", tuple(split_by), reading, report)
     if kind == "auto":
         kind, why = ("scans", f"a table of labels, {table.name}") if table else _recognised(root)
         remark = f"recognised as {kind}: {why}"
