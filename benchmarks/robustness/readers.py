@@ -55,7 +55,7 @@ def by_medcnn(folder: Path, seed: Seed) -> Result:
     labels = options.pop("labels", None)
     try:
         if labels is not None:
-            from medcnn.io.nifti import read_labels
+            from medcnn.io.nifti.reader import read_labels
 
             values, geometry = read_labels(folder / seed.reference, declared=labels)
             whole = geometry is None or geometry.shape_vox == values.shape

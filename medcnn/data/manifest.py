@@ -160,7 +160,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """The CSV; what a spreadsheet would run is marked as text. Raises DataError where a value cannot stand in a table."""
+    """The CSV; what a spreadsheet would run is marked as text. Raises DataError where a value cannot be in a table."""
     rows = [_row(case) for case in manifest.cases]
     columns = list(_written_columns(manifest.cases))
     problems = [

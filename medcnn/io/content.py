@@ -7,8 +7,8 @@ import zlib
 from enum import Enum, auto
 from pathlib import Path
 
-from medcnn.io.dicom_header import looks_like_dicom, not_dicom
-from medcnn.io.nifti_kin import check_not_kin
+from medcnn.io.dicom.header import looks_like_dicom, not_dicom
+from medcnn.io.nifti.kin import check_not_kin
 from medcnn.io.picture import looks_like_picture
 from medcnn.scan import Reason, ScanRejected
 

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from medcnn.io.content import Content, content_of
-from medcnn.io.dicom_series import Header, header_of
-from medcnn.io.nifti_kin import pair_of
+from medcnn.io.dicom.series import Header, header_of
+from medcnn.io.nifti.kin import pair_of
 from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.read import rejecting
 from medcnn.io.reference import Reference
@@ -202,9 +202,9 @@ def _series_reference(uid: str, members: list[Header], in_folder: dict[Path, set
 @rejecting
 def _parts(reference: Reference, members: list[Header], split_by: Sequence[str], reading: Reading) -> list[Found]:
     """The volumes, or single slices, of one series that split_by tells apart."""
-    from medcnn.io.dicom_slices import slices_of
-    from medcnn.io.dicom_split import split
-    from medcnn.io.dicom_stack import without_copies
+    from medcnn.io.dicom.slices import slices_of
+    from medcnn.io.dicom.split import split
+    from medcnn.io.dicom.stack import without_copies
 
     detile = reading.mosaic == "detile"
     slices = without_copies([one for header in members for one in slices_of(header.path, detile=detile)])

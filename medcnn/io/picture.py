@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medcnn.io.codecs import PictureJob
-from medcnn.io.decoder import decode_guarded
+from medcnn.io.decoding.codecs import PictureJob
+from medcnn.io.decoding.decoder import decode_guarded
 from medcnn.io.picture_pixels import JPEG, PNG, TIFF, Pixels
 from medcnn.scan import Reason, Scan, ScanRejected
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medcnn.io.codestream import read_codestream
-from medcnn.io.jpeg_end import ends_early
+from medcnn.io.decoding.codestream import read_codestream
+from medcnn.io.decoding.jpeg_end import ends_early
 from medcnn.scan import Reason, ScanRejected
 
 Pixels = npt.NDArray[Any]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from medcnn.io.content import Content, content_of
-from medcnn.io.dicom_decode import check_size, pixel_format
-from medcnn.io.dicom_header import check_is_image, integer, read_file, text
-from medcnn.io.dicom_image import PROJECTIONS, image_of, read_image
-from medcnn.io.dicom_series import SERIES_MODALITIES, files_of_series, header_of
-from medcnn.io.dicom_slices import READ_TAGS, is_mosaic
-from medcnn.io.dicom_volume import read_volume
-from medcnn.io.nifti_kin import pair_of
+from medcnn.io.dicom.decode import check_size, pixel_format
+from medcnn.io.dicom.header import check_is_image, integer, read_file, text
+from medcnn.io.dicom.image import PROJECTIONS, image_of, read_image
+from medcnn.io.dicom.series import SERIES_MODALITIES, files_of_series, header_of
+from medcnn.io.dicom.slices import READ_TAGS, is_mosaic
+from medcnn.io.dicom.volume import read_volume
+from medcnn.io.nifti.kin import pair_of
 from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.reference import Reference, resolve
 from medcnn.scan import Reason, Scan, ScanRejected
@@ -64,7 +64,7 @@ def read_scan(root: Path, reference: str, reading: Reading = AS_THE_FILE_SAYS) -
         case Content.DICOM:
             return _read_dicom(path, parsed, reading)
         case Content.NIFTI:
-            from medcnn.io.nifti import read_nifti
+            from medcnn.io.nifti.reader import read_nifti
 
             return read_nifti(path, form=reading.nifti_form, volume=parsed.frame)
         case Content.PICTURE:

@@ -19,8 +19,8 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGLSLossless
 
-from medcnn.io.dicom_seg_write import Algorithm, write_seg
-from medcnn.io.dicom_segment import Code, Segment
+from medcnn.io.dicom.seg_write import Algorithm, write_seg
+from medcnn.io.dicom.segment import Code, Segment
 from medcnn.io.discover import Found, Skipped, discover
 from medcnn.scan import Reason, ScanRejected
 
@@ -313,6 +313,26 @@ def test_C29_the_limits_hold_in_a_process_of_its_own(
     assert code == "SIZE_IMPLAUSIBLE"
     assert seconds < 1
     assert megabytes < 200
+
+
+ENCODINGS = (
+    *("SC_rgb_jpeg_dcmtk", "JPGExtended", "JPEG-LL", "MR_small_jpeg_ls_lossless", "MR_small_jp2klossless"),
+    *("MR_small_RLE", "image_dfl", "MR_small_bigendian", "SC_ybr_full_422_uncompressed", "examples_palette"),
+)
+
+
+@pytest.mark.case("C29")
+@pytest.mark.parametrize("elements", [{"Rows": 65535, "Columns": 65535}, {"NumberOfFrames": "100000"}], ids=str)
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_C29_in_every_encoding(
+    rejected: Read, bundled: Bundled, tmp_path: Path, name: str, elements: dict[str, Any]
+) -> None:
+    data = pydicom.dcmread(bundled(name))
+    for keyword, value in elements.items():
+        setattr(data, keyword, value)
+    data.save_as(tmp_path / "lie.dcm")
+    for selector in ("", "#frame=0"):
+        assert rejected(tmp_path / "lie.dcm", selector, burned_in="allow").code is Reason.SIZE_IMPLAUSIBLE
 
 
 @pytest.mark.case("C32")

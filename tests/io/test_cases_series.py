@@ -17,7 +17,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medcnn.io.discover import Found, Skipped, discover
-from medcnn.io.read import read_scan
+from medcnn.io.read import read_scan, source_files
 from medcnn.scan import Reason, ScanRejected
 
 Read = Callable[..., Any]
@@ -243,7 +243,7 @@ def test_V24_one_slice_is_no_volume_however_few_are_asked_for(
 
 WALKED = """
 import os, sys
-import medcnn.io.dicom_slices, medcnn.io.read
+import medcnn.io.dicom.slices, medcnn.io.read
 from pathlib import Path
 from medcnn.io.discover import discover
 
@@ -329,3 +329,31 @@ def test_I07_a_device_node_is_no_file(tmp_path: Path) -> None:
     (one,) = discover(tmp_path)
     assert isinstance(one, Skipped)
     assert one.rejection.code is Reason.NOT_REGULAR_FILE
+
+
+@pytest.mark.case("S04")
+def test_S04_a_link_out_of_the_root_is_no_slice(tmp_path: Path, write_series: Write, phantom: np.ndarray) -> None:
+    """What discovery leaves out, reading leaves out: else a case would be read that nobody found."""
+    folder = write_series(phantom, folder="root/series")
+    (folder / "007.dcm").rename(tmp_path / "outside.dcm")
+    (folder / "007.dcm").symlink_to(tmp_path / "outside.dcm")
+    root = tmp_path / "root"
+    found = list(discover(root))
+    (case,) = (one for one in found if isinstance(one, Found))
+    assert [one.reference for one in found if isinstance(one, Skipped)] == ["series/007.dcm"]
+    assert len(source_files(root, case.reference)) == 7
+    assert read_scan(root, case.reference).identity == case.identity
+
+
+@pytest.mark.case("S04")
+def test_S04_the_second_file_of_a_pair_may_not_lie_outside(tmp_path: Path) -> None:
+    import nibabel
+
+    root = tmp_path / "root"
+    root.mkdir()
+    nibabel.Nifti1Pair(np.ones((3, 4, 5), np.int16), np.eye(4)).to_filename(root / "pair.hdr")
+    (root / "pair.img").rename(tmp_path / "outside.img")
+    (root / "pair.img").symlink_to(tmp_path / "outside.img")
+    with pytest.raises(ScanRejected) as caught:
+        read_scan(root, "pair.hdr")
+    assert caught.value.rejection.code in (Reason.PATH_ESCAPE, Reason.READ_ERROR, Reason.TRUNCATED)

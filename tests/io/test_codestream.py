@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from pydicom.encaps import get_frame
 
-from medcnn.io.codestream import Codestream, read_codestream
+from medcnn.io.decoding.codestream import Codestream, read_codestream
 
 Bundled = Callable[[str], Path]
 

@@ -17,10 +17,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from medcnn.io import codecs, decoder
-from medcnn.io.codecs import FrameJob, PictureJob
-from medcnn.io.decoder import Decoders, decode_guarded
-from medcnn.io.decoder_process import FaultJob
+from medcnn.io.decoding import codecs, decoder
+from medcnn.io.decoding.codecs import FrameJob, PictureJob
+from medcnn.io.decoding.decoder import Decoders, decode_guarded
+from medcnn.io.decoding.process import FaultJob
 from medcnn.scan import Reason, ScanRejected
 
 pytestmark = pytest.mark.skipif(not decoder.GUARDED, reason="this system decodes in process")
@@ -168,8 +168,8 @@ def test_an_interrupt_leaves_no_process_at_work(pool: Decoders) -> None:
     script = textwrap.dedent(
         """
         import os, signal, threading
-        from medcnn.io.decoder import Decoders
-        from medcnn.io.decoder_process import FaultJob
+        from medcnn.io.decoding.decoder import Decoders
+        from medcnn.io.decoding.process import FaultJob
         import psutil
         pool = Decoders(1, faults=True)
         threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -201,9 +201,9 @@ def test_processes_end_when_their_parent_is_killed() -> None:
     script = textwrap.dedent(
         """
         import os, sys, threading, time
-        from medcnn.io.codecs import PictureJob
-        from medcnn.io.decoder import Decoders
-        from medcnn.io.decoder_process import FaultJob
+        from medcnn.io.decoding.codecs import PictureJob
+        from medcnn.io.decoding.decoder import Decoders
+        from medcnn.io.decoding.process import FaultJob
         import psutil
         hanging, idle = Decoders(1, timeout_s=3, faults=True), Decoders(1, faults=True)
         try:
@@ -240,8 +240,8 @@ def test_nothing_is_imported_from_the_folder_one_stands_in(tmp_path: Path) -> No
     script = textwrap.dedent(
         f"""
         import os, sys
-        from medcnn.io.codecs import PictureJob
-        from medcnn.io.decoder import decode_guarded
+        from medcnn.io.decoding.codecs import PictureJob
+        from medcnn.io.decoding.decoder import decode_guarded
         os.chdir({str(tmp_path)!r})
         sys.path.insert(0, "")
         print(decode_guarded(PictureJob(), open("x.png", "rb").read()).sum())

@@ -19,9 +19,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from medcnn.io import codecs, dicom_decode
-from medcnn.io.dicom_decode import check_size, decode_frame, pixel_format
-from medcnn.io.dicom_header import read_file
+from medcnn.io.decoding import codecs
+from medcnn.io.dicom import decode as dicom_decode
+from medcnn.io.dicom.decode import check_size, decode_frame, pixel_format
+from medcnn.io.dicom.header import read_file
 from medcnn.scan import Reason, ScanRejected
 
 Read = Callable[..., Any]

@@ -16,9 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from medcnn.geometry import LPS_TO_RAS, Geometry
-from medcnn.io.dicom_seg import read_masks, read_seg, referenced_series, segments
-from medcnn.io.dicom_seg_write import NOTICE, Algorithm, Form, seg_bytes, write_seg
-from medcnn.io.dicom_segment import Code, Segment
+from medcnn.io.dicom.seg import read_masks, read_seg, referenced_series, segments
+from medcnn.io.dicom.seg_write import NOTICE, Algorithm, Form, seg_bytes, write_seg
+from medcnn.io.dicom.segment import Code, Segment
 from medcnn.io.read import read_scan, source_files
 from medcnn.io.reference import Reference
 from medcnn.scan import Reason, Scan, ScanRejected

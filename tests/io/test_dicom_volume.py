@@ -14,7 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medcnn.geometry import LPS_TO_RAS
-from medcnn.io.dicom_volume import read_volume
+from medcnn.io.dicom.volume import read_volume
 from medcnn.io.discover import Found, Skipped, discover
 from medcnn.io.read import source_files
 from medcnn.scan import Reason, ScanRejected

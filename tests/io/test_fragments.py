@@ -7,7 +7,7 @@ import struct
 import pytest
 from pydicom.encaps import encapsulate, encapsulate_extended
 
-from medcnn.io.fragments import Broken, CutOff, Surplus, content, frames_of
+from medcnn.io.decoding.fragments import Broken, CutOff, Surplus, content, frames_of
 
 FRAMES = [b"\xff\xd8\xff" + bytes([number]) * 10 + b"." for number in range(3)]
 

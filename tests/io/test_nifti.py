@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from medcnn.io.nifti import read_labels, read_nifti
+from medcnn.io.nifti.reader import read_labels, read_nifti
 from medcnn.scan import Reason, ScanRejected
 
 Read = Callable[..., Any]

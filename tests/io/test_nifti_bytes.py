@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medcnn.io.nifti import read_nifti
+from medcnn.io.nifti.reader import read_nifti
 from medcnn.scan import Reason, ScanRejected
 
 Read = Callable[..., Any]
@@ -121,7 +121,7 @@ def test_N14_dimensions_that_lie(write_nifti: Write, name: str, dim: tuple[int, 
 MEASURED = """
 import resource, sys, time
 from pathlib import Path
-from medcnn.io.nifti import read_nifti
+from medcnn.io.nifti.reader import read_nifti
 from medcnn.scan import ScanRejected
 
 start = time.process_time()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from medcnn.io.nifti import read_nifti
+from medcnn.io.nifti.reader import read_nifti
 from medcnn.scan import Reason, Scan, ScanRejected
 
 Write = Callable[..., Path]

@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from medcnn.io.nifti_kin import pair_of
+from medcnn.io.nifti.kin import pair_of
 from medcnn.scan import Reason
 
 Read = Callable[..., Any]

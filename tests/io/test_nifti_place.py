@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from medcnn.io.nifti import read_nifti
+from medcnn.io.nifti.reader import read_nifti
 from medcnn.scan import Reason, ScanRejected
 
 Write = Callable[..., Path]

@@ -15,8 +15,8 @@ import SimpleITK
 from scipy.spatial.transform import Rotation
 
 from medcnn.geometry import LPS_TO_RAS, Geometry
-from medcnn.io.nifti import read_labels, read_nifti
-from medcnn.io.nifti_writer import write_nifti
+from medcnn.io.nifti.reader import read_labels, read_nifti
+from medcnn.io.nifti.writer import write_nifti
 
 DATA = Path(nibabel.__file__).parent / "tests" / "data"
 SHAPE = (5, 6, 7)
@@ -205,7 +205,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "no space left")
 
     if step == "write":
-        monkeypatch.setattr("medcnn.io.nifti_writer._write", fail)
+        monkeypatch.setattr("medcnn.io.nifti.writer._write", fail)
     elif step == "fsync":
         monkeypatch.setattr(os, "fsync", fail)
     else:

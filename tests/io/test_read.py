@@ -51,7 +51,7 @@ def test_a_panic_anywhere_in_reading_is_a_rejection(
     def panic(*_: Any) -> None:
         raise PanicException
 
-    monkeypatch.setattr("medcnn.io.dicom_image.check_burned_in", panic)
+    monkeypatch.setattr("medcnn.io.dicom.image.check_burned_in", panic)
     assert rejected(bundled("MR_small_RLE")).code is Reason.DECODE_FAILED
 
 

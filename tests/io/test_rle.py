@@ -9,7 +9,7 @@ import pytest
 from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import RLELossless
 
-from medcnn.io.rle import Damaged, check_lengths
+from medcnn.io.decoding.rle import Damaged, check_lengths
 
 PIXELS = np.random.default_rng(0).integers(0, 4, (30, 40)).astype(np.uint16) * 257
 

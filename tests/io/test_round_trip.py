@@ -21,8 +21,8 @@ import SimpleITK
 from scipy.spatial.transform import Rotation
 
 from medcnn.geometry import Geometry
-from medcnn.io.nifti import read_nifti
-from medcnn.io.nifti_writer import write_nifti
+from medcnn.io.nifti.reader import read_nifti
+from medcnn.io.nifti.writer import write_nifti
 from medcnn.scan import Scan
 
 Series = Callable[..., Path]
@@ -210,7 +210,7 @@ def without_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written_as(monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    from medcnn.io import nifti_writer
+    from medcnn.io.nifti import writer as nifti_writer
 
     write = nifti_writer._write
     monkeypatch.setattr(

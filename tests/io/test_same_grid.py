@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from medcnn.geometry import Geometry
-from medcnn.io.nifti import read_labels, read_nifti
+from medcnn.io.nifti.reader import read_labels, read_nifti
 from medcnn.io.same_grid import check_same_grid
 from medcnn.scan import Reason, ScanRejected
 

@@ -20,9 +20,12 @@ import test_dicom_volume
 import test_nifti_bytes
 
 from medcnn.geometry import LPS_TO_RAS
-from medcnn.io import dicom_image, dicom_pixels, dicom_volume, nifti_bytes
-from medcnn.io.dicom_decode import PixelFormat
-from medcnn.io.dicom_slices import Slice
+from medcnn.io.dicom import image as dicom_image
+from medcnn.io.dicom import pixels as dicom_pixels
+from medcnn.io.dicom import volume as dicom_volume
+from medcnn.io.dicom.decode import PixelFormat
+from medcnn.io.dicom.slices import Slice
+from medcnn.io.nifti import file_bytes as nifti_bytes
 from medcnn.scan import ScanRejected
 
 Patch = pytest.MonkeyPatch

@@ -11,7 +11,7 @@ from medcnn.data.audit.record import BoxRecord, MaskRecord
 from medcnn.data.boxes import read_boxes
 from medcnn.geometry import Geometry
 from medcnn.io.content import Content, content_of
-from medcnn.io.nifti import read_labels
+from medcnn.io.nifti.reader import read_labels
 from medcnn.io.options import Reading
 from medcnn.io.read import read_scan, rejecting
 from medcnn.io.reference import Reference, resolve

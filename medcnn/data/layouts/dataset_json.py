@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from medcnn.data.layouts.listing import Problems, read_json, some
-from medcnn.io.nifti_bytes import Source
-from medcnn.io.nifti_header import checked_header
-from medcnn.io.nifti_layout import read_fields
+from medcnn.io.nifti.file_bytes import Source
+from medcnn.io.nifti.header import checked_header
+from medcnn.io.nifti.layout import read_fields
 
 SPLIT_FILES = ("splits.json", "splits_final.json")
 _NO_CLASS = ("background", "ignore")

@@ -9,7 +9,7 @@ from pathlib import Path
 from medcnn.data.layouts.listing import Ask, Listing, Problems, files_below, scans_below, shown, some
 from medcnn.data.manifest import Case
 from medcnn.io.content import Content, content_of
-from medcnn.io.dicom_seg import referenced_series, segments
+from medcnn.io.dicom.seg import referenced_series, segments
 from medcnn.io.discover import Found, Skipped
 from medcnn.io.reference import Reference
 from medcnn.scan import Reason, ScanRejected

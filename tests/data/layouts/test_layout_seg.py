@@ -12,9 +12,9 @@ import pydicom
 import pytest
 
 from medcnn.data.layouts.listing import Listing
-from medcnn.io.dicom_seg import read_seg
-from medcnn.io.dicom_seg_write import Algorithm, write_seg
-from medcnn.io.dicom_segment import Code, Segment
+from medcnn.io.dicom.seg import read_seg
+from medcnn.io.dicom.seg_write import Algorithm, write_seg
+from medcnn.io.dicom.segment import Code, Segment
 from medcnn.io.read import read_scan
 
 Write = Callable[..., Path]

@@ -1,0 +1,1 @@
+"""DICOM files: walked, sorted, read into images and volumes; segmentations read and written."""

@@ -1,0 +1,1 @@
+"""NIfTI files: read to their last byte, and written."""
