@@ -23,6 +23,7 @@ from medcnn.data.dataset import (
     without_leaks,
     write_used_manifest,
 )
+from medcnn.data.leakage import near_copies
 from medcnn.data.prepared import Prepared
 from medcnn.data.privacy import PRIVATE_FOLDER, Keyring
 from medcnn.debugging import debug_cases
@@ -89,7 +90,20 @@ def _without_what_must_not_be_trained_on(conf: TrainConf, prepared: Prepared) ->
         prepared = replace(prepared, rejected=rejected)
         if dropped:
             remarks.append(f"{dropped} training scans were dropped: copies of them are in other splits")
+        remarks += _near_copies(prepared)
     return prepared, remarks
+
+
+def _near_copies(prepared: Prepared) -> list[str]:
+    pairs = near_copies(prepared)
+    if not pairs:
+        return []
+    one, other = pairs[0]
+    return [
+        f"{len(pairs)} pairs of scans in different splits look nearly the same (the likest: {one.case_id} in "
+        f"{one.split} and {other.case_id} in {other.split}): copies, or one person under two patient ids? Results may "
+        f"be too good; `medcnn prepare` shows the pairs"
+    ]
 
 
 def _freeze(run: RunFolder, dataset: Dataset, *, resumes: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import Literal
 
@@ -49,11 +49,12 @@ def mutators_of(kind: Format) -> Sequence[Mutator]:
     return (*NIFTI, *GZIP)
 
 
-def _contradiction(kind: Format) -> Callable[[Mapping[str, bytes]], str | None]:
+def _contradiction(kind: Format, seed: Seed) -> Callable[[Mapping[str, bytes]], str | None]:
     if kind == "dicom":
         from benchmarks.robustness.dicom_rules import contradiction
 
-        return contradiction
+        _, _, frame = seed.reference.partition("#frame=")
+        return partial(contradiction, frame=int(frame) if frame else None)
     from benchmarks.robustness.nifti_rules import contradiction as nifti_contradiction
 
     return nifti_contradiction
@@ -73,12 +74,14 @@ def make_input(kind: Format, run_seed: int, number: int) -> Input:
         seed = rng.choice(seeds_of(kind))
         files = mutator.change(rng, seed)
         if files is not None and files != seed.files:
-            return Input(number, seed, mutator.name, _labelled(kind, mutator, files))
+            return Input(number, seed, mutator.name, _labelled(mutator, files, _contradiction(kind, seed)))
     raise LookupError(f"no seed has anything for: {mutator.name}")
 
 
-def _labelled(kind: Format, mutator: Mutator, files: Mapping[str, bytes]) -> Mutant:
+def _labelled(
+    mutator: Mutator, files: Mapping[str, bytes], contradiction: Callable[[Mapping[str, bytes]], str | None]
+) -> Mutant:
     if mutator.certain:
         return Mutant(files, Label.DETECTABLE, "by construction")
-    why = _contradiction(kind)(files)
+    why = contradiction(files)
     return Mutant(files, Label.UNDETECTABLE if why is None else Label.DETECTABLE, why or "plausible")

@@ -58,13 +58,13 @@ _CODE = re.compile(r"[A-Z0-9_ ]*")
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def contradiction(files: Mapping[str, bytes]) -> str | None:
-    """Which rule the files of one scan break, each alone or together."""
+def contradiction(files: Mapping[str, bytes], frame: int | None = None) -> str | None:
+    """Which rule the files of one scan break, each alone or together; frame: the only one that is read."""
     layouts = []
     for data in files.values():
         try:
             layout = layout_of(data)
-            check_file(layout)
+            check_file(layout, frame)
         except Malformed as malformed:
             return str(malformed)
         layouts.append(layout)
@@ -77,7 +77,7 @@ def contradiction(files: Mapping[str, bytes]) -> str | None:
     return None
 
 
-def check_file(layout: Layout) -> None:
+def check_file(layout: Layout, frame: int | None = None) -> None:
     """Raises Malformed where values contradict their VR, their limits or each other."""
     for element in layout.every():
         if element.tag in NEEDED | _IDENTIFIERS and element.tag != PIXEL_DATA:
@@ -87,7 +87,7 @@ def check_file(layout: Layout) -> None:
             raise Malformed("an element that every image must have is missing or empty")
     if text(layout, layout.find(0x00020002)) != text(layout, layout.find(SOP_CLASS)):
         raise Malformed("the file meta names another kind of object than the data set")
-    _check_pixel_module(layout)
+    _check_pixel_module(layout, frame)
     _check_rescale(layout)
     if text(layout, layout.find(PHOTOMETRIC)) == "PALETTE COLOR":
         _check_palette(layout)
@@ -98,7 +98,7 @@ def _check_value(layout: Layout, element: Element) -> None:
     vr = element.vr
     if vr in ("DS", "IS", "UI", "CS") and parts != [""]:
         form = {"DS": _DECIMAL, "IS": _INTEGER, "UI": _UID, "CS": _CODE}[vr]
-        if not all(form.fullmatch(part) for part in parts) or max(map(len, parts)) > (64 if vr == "UI" else 16):
+        if not all(form.fullmatch(part) for part in parts) or max(map(len, parts)) > (64 if vr == "UI" else 32):
             raise Malformed("a value that its VR does not allow")
     if element.tag in NEEDED and (found := values(layout, element) if vr != "CS" else ()):
         if not all(map(math.isfinite, found)):
@@ -111,7 +111,7 @@ def _check_value(layout: Layout, element: Element) -> None:
             raise Malformed("a spacing that is not positive")
 
 
-def _check_pixel_module(layout: Layout) -> None:
+def _check_pixel_module(layout: Layout, frame: int | None) -> None:
     rows, columns, samples = (one(layout, tag) for tag in (ROWS, COLUMNS, SAMPLES))
     frames, allocated, stored = one(layout, FRAMES, 1), one(layout, ALLOCATED), one(layout, STORED)
     photometric = text(layout, layout.find(PHOTOMETRIC)).strip()
@@ -127,7 +127,7 @@ def _check_pixel_module(layout: Layout) -> None:
     if data is None or data.undefined == (layout.syntax in NATIVE):
         raise Malformed("pixel data of another form than the transfer syntax")
     if data.undefined:
-        _check_fragments(layout, data, PixelShape(rows, columns, samples, allocated, stored), frames)
+        _check_fragments(layout, data, PixelShape(rows, columns, samples, allocated, stored), frames, frame)
         return
     per_pixel = 2 if photometric == "YBR_FULL_422" else samples
     size = math.ceil(rows * columns * per_pixel * frames * allocated / 8)
@@ -146,7 +146,7 @@ class PixelShape:
     stored: int
 
 
-def _check_fragments(layout: Layout, data: Element, shape: PixelShape, frames: int) -> None:
+def _check_fragments(layout: Layout, data: Element, shape: PixelShape, frames: int, only: int | None) -> None:
     table, *fragments = data.items
     offsets = struct.unpack(
         f"<{(table.end - table.value) // 4}I",
@@ -160,13 +160,13 @@ def _check_fragments(layout: Layout, data: Element, shape: PixelShape, frames: i
     if len(fragments) != frames and not (frames == 1 and fragments) and not offsets:
         raise Malformed("another number of fragments than frames")
     begins = offsets or (starts[:1] if frames == 1 else starts)
-    for first, last in pairwise([*begins, 1 << 40]):
+    for number, (first, last) in enumerate(pairwise([*begins, 1 << 40])):
         stream = b"".join(
             layout.plain[one.value : one.end]
             for one, start in zip(fragments, starts, strict=True)
             if first <= start < last
         )
-        if reason := codestream_contradiction(layout.syntax, stream, shape):
+        if only in (None, number) and (reason := codestream_contradiction(layout.syntax, stream, shape)):
             raise Malformed(reason)
 
 

@@ -1,13 +1,20 @@
-"""Identical pixels in two splits: a model tested on what it was trained on."""
+"""Identical or nearly identical pixels in two splits: a model tested on what it was trained on."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+
+from medcnn.data.audit.appearance import signature_of
+from medcnn.data.audit.near import near_pairs
 from medcnn.data.cache import Facts
 from medcnn.data.manifest import Case
+from medcnn.data.prepared import Prepared
 from medcnn.errors import LeakageError
+
+_MOST_COMPARED = 20_000  # about half a minute and a gigabyte; prepare looks at any number
 
 
 def duplicate_train_cases(cases: Sequence[Case], facts: Sequence[Facts], *, duplicates: str) -> set[str]:
@@ -43,3 +50,21 @@ def duplicate_train_cases(cases: Sequence[Case], facts: Sequence[Facts], *, dupl
 def _from_two_splits(group: Sequence[Case]) -> tuple[Case, Case]:
     first = group[0]
     return first, next(case for case in group if case.split != first.split)
+
+
+def near_copies(prepared: Prepared) -> list[tuple[Case, Case]]:
+    """Pairs of cases in different splits that look nearly the same and are not identical; the likest first.
+
+    They may be one person's neighbouring pictures, or copies saved in another way. Compared on the network's grid.
+    """
+    if not 2 <= len(prepared) <= _MOST_COMPARED:
+        return []
+    signatures = np.stack([signature_of(prepared.images[[index]][0].mean(axis=0)) for index in range(len(prepared))])
+    longest_px = np.full(len(prepared), max(prepared.images[[0]].shape[2:]))
+    pairs = [(pair.one, pair.other) for pair in near_pairs(signatures, longest_px)]
+    cases, facts = prepared.cases, prepared.facts
+    return [
+        (cases[one], cases[other])
+        for one, other in pairs
+        if cases[one].split != cases[other].split and facts[one].pixels != facts[other].pixels
+    ]

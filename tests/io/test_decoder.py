@@ -52,7 +52,7 @@ def pool() -> Iterator[Decoders]:
 
 def workers() -> set[int]:
     """The decoder processes of this one."""
-    return {child.pid for child in psutil.Process().children() if "decoder_process" in " ".join(child.cmdline())}
+    return {child.pid for child in psutil.Process().children() if "decoding.process" in " ".join(child.cmdline())}
 
 
 def failure(pool: Decoders, what: str) -> ScanRejected:

@@ -148,6 +148,8 @@ def _jpeg_2000(code: bytes) -> Codestream | None:
     depths = {code[at + 40 + 3 * place] for place in range(components) if at + 40 + 3 * place < len(code)}
     if not depths or not tile_width or not tile_height:
         return None
+    told = code[at + 40 : at + 2 + _number(code, at + 2)]  # of each component its depth and its steps, which are 1
+    is_plain = len(told) == 3 * components and told[1::3] + told[2::3] == b"\1" * (2 * components)
     tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
     first_part, transform = _main_header(code, at)
     end = _after_tiles(code, first_part, tiles) if first_part else 0
@@ -159,7 +161,7 @@ def _jpeg_2000(code: bytes) -> Codestream | None:
         precision=max(depth & 0x7F for depth in depths) + 1,
         colour_transform=transform,
         adobe_transform=-1,
-        complete=end > 0,
+        complete=end > 0 and is_plain,
         trailing=end > 0 and bool(code[end:].strip(_PADDING)),
     )
 

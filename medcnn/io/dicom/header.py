@@ -33,6 +33,8 @@ _SHIFTED = re.compile(rb"\x08\0..(?:CS|DA|LO|OB|PN|SH|SQ|TM|UI|UL|US)", re.DOTAL
 _MEDIA_CLASS = re.compile(rb"\x02\0\x02\0UI..([0-9.]+)", re.DOTALL)
 _AGAIN = "Export the file again"
 _UID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *")
+_IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
 _DECIMALS = ("DS", "IS")
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _WORDS = ("AS", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI")
@@ -192,7 +194,7 @@ def check_is_image(file: DicomFile, *, pixels_unknown: bool = False) -> None:
     pixels_unknown  the walk ended before them: whether they are there shows when the scan is read
     """
     header = file.header
-    own_class = text(header, "SOPClassUID")
+    own_class, *_ = [uid_of(header, keyword) for keyword in _IDENTIFIERS]
     stored_class = text(header.file_meta, "MediaStorageSOPClassUID")
     if own_class and stored_class and own_class != stored_class:
         raise ScanRejected(
@@ -274,11 +276,17 @@ def _parsed(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     value = dataset.get(keyword)
     if value is None or value == "":
         return ()
-    return tuple(float(part) for part in (value if _is_multiple(value) else [value]))
+    return tuple(_number(part) for part in (value if _is_multiple(value) else [value]))
+
+
+def _number(part: Any) -> float:
+    """A number as pydicom gives it; one that was text must have been a number in DICOM's own notation."""
+    text = getattr(part, "original_string", None)
+    return float(part) if text is None else _decimal(str(text).encode("ascii", "replace"))
 
 
 def _decimal(part: bytes) -> float:
-    if b"_" in part:  # Python's own notation, not DICOM's
+    if not _DECIMAL.fullmatch(part):  # Python's float takes more than DICOM's: 1_000, line feeds, words
         raise ValueError
     return float(part)
 

@@ -11,7 +11,8 @@ from medcnn.io.dicom.decode import PixelFormat, check_size, pixel_format
 from medcnn.io.dicom.frames import frame_header
 from medcnn.io.dicom.header import DicomFile, check_is_image, numbers, read_file, reader_errors, text
 from medcnn.io.dicom.pixels import frame_values
-from medcnn.io.dicom.slices import MAX_SPACING_MM, READ_TAGS
+from medcnn.io.dicom.series import SERIES_MODALITIES
+from medcnn.io.dicom.slices import MAX_SPACING_MM, READ_TAGS, place_of
 from medcnn.io.options import AS_THE_FILE_SAYS, BurnedIn, Reading, Voi
 from medcnn.scan import Reason, Scan, ScanRejected
 
@@ -40,6 +41,8 @@ def image_of(file: DicomFile, reading: Reading, *, frame: int | None, chosen: Ma
     check_burned_in(dataset, reading.burned_in)
     index = _frame_index(form, frame)
     header = frame_header(dataset, index)
+    if text(dataset, "Modality").upper() in SERIES_MODALITIES:
+        place_of(header)  # a slice by itself is put nowhere, but one that says nonsense of its place is damaged
     spacing_mm, spacing_facts = spacing_of(header, magnified=reading.magnification)
     meaning = frame_values(dataset, form, index, header, reading.voi)
     return Scan(

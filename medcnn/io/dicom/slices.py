@@ -123,8 +123,11 @@ def _check_frames(dataset: Dataset, frames: int) -> None:
         )
 
 
-def _slice(file: DicomFile, header: Dataset, frame: int) -> Slice:
-    """GEOMETRY_INVALID where the place is missing or cannot be."""
+def place_of(header: Dataset) -> tuple[Positions, Positions, Positions] | None:
+    """(position in mm, row and column direction), LPS+; None where a picture does not say where it lies.
+
+    Raises GEOMETRY_INVALID for what cannot be a place.
+    """
     try:
         orientation, position = (
             numbers(header, "ImageOrientationPatient", 6),
@@ -133,18 +136,27 @@ def _slice(file: DicomFile, header: Dataset, frame: int) -> Slice:
     except ScanRejected:
         raise geometry_invalid("an orientation or position is not a row of finite numbers") from None
     if orientation is None or position is None:
-        raise geometry_invalid("a slice has no orientation or no position")
+        return None
     row, column = np.reshape(np.array(orientation), (2, 3))
     if max(abs(math.hypot(*row) - 1), abs(math.hypot(*column) - 1), abs(row @ column)) > SAME_DIRECTION:
         raise geometry_invalid("the row and column directions are not two unit vectors at a right angle")
     if max(map(abs, position)) > _FARTHEST_MM:
         raise geometry_invalid("a position lies farther away than any scanner reaches")
+    return np.array(position), row, column
+
+
+def _slice(file: DicomFile, header: Dataset, frame: int) -> Slice:
+    """GEOMETRY_INVALID where the place is missing or cannot be."""
+    place = place_of(header)
+    if place is None:
+        raise geometry_invalid("a slice has no orientation or no position")
+    position_mm, row, column = place
     return Slice(
         file=file,
         frame=frame,
         uid=uid_of(file.header, "SOPInstanceUID"),
         header=header,
-        position_mm=np.array(position),
+        position_mm=position_mm,
         row=row,
         column=column,
         spacing_mm=_spacing(header),
