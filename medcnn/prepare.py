@@ -5,27 +5,26 @@ python -m medcnn.prepare input=<folder> [labels=labels.csv] output=<folder>/mani
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medcnn.config.compose import open_door
 from medcnn.config.errors import ConfigError
 from medcnn.config.verbs import PrepareConf
+from medcnn.errors import DataError, NothingToDoError, UserError
 
 if TYPE_CHECKING:
     from medcnn.data.audit.audit import Audit
     from medcnn.data.audit.evidence import Evidence
+    from medcnn.data.audit.files import PreparedFiles
     from medcnn.data.layouts.listing import Listing
     from medcnn.data.manifest import Case, Manifest
     from medcnn.data.privacy import Keyring
-    from medcnn.io.options import Reading
 
 log = logging.getLogger("medcnn.prepare")
 
@@ -37,42 +36,20 @@ A folder of scans becomes a manifest for training, and an audit beside it: a pag
 there, what cannot be read and why, and what is wrong with labels, splits and copies. The layout is recognised:
 scans with a table of labels, a folder per class, MSD, nnU-Net, BIDS, COCO, YOLO, MedMNIST, DICOM SEG.
 
-  input=<folder>        DICOM, NIfTI, PNG, JPEG, TIFF at any depth
+  input=<folder>        DICOM, NIfTI, PNG, JPEG, TIFF at any depth; it is only read
   output=<file.csv>     or a folder, for manifest.csv in it; image paths in the manifest are relative to the input
   labels=<file.csv>     rows name scans by path, file or folder name, series or patient
   layout=auto           scans, folders, msd, nnunet, bids, coco, yolo, medmnist, dicom_seg where it is not recognised
   split_by=[time]       make a case of each volume in a series that holds several (echo, b_value, image_type ...)
   splits=true           divide patients into train, val, calib and test (data.splits.val=0.15 ...); data.splits.folds=5
   overwrite=false       true makes an existing manifest anew; otherwise what is new is added and splits stay as they are
+  data.voi=window ...   how scans are read (docs/reading.md); train takes the same settings
 
 Run again after scans were added or changed: only those are read, and nobody moves to another split.
-Then: python -m medcnn.train +task=xray_cls data=custom data.root=<input> data.manifest=<manifest>
+The last line says how to train on the result.
 exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 3 no scan found,
   8 done, but some scans cannot be read or the audit found what stops a training
 """
-
-
-@dataclass(frozen=True)
-class Paths:
-    """What prepare writes. The records are private: measurements of scans, for the next time."""
-
-    manifest: Path
-
-    @property
-    def page(self) -> Path:
-        return self.manifest.with_name(f"{self.manifest.stem}_audit.html")
-
-    @property
-    def facts(self) -> Path:
-        return self.manifest.with_name(f"{self.manifest.stem}_audit.json")
-
-    @property
-    def tables(self) -> Path:
-        return self.manifest.with_name(f"{self.manifest.stem}_audit")
-
-    @property
-    def records(self) -> Path:
-        return self.manifest.parent / ".medcnn" / "audit"
 
 
 def prepare(conf: PrepareConf) -> tuple[Path, Audit]:
@@ -80,96 +57,149 @@ def prepare(conf: PrepareConf) -> tuple[Path, Audit]:
 
     Raises DataError where nothing can be made of the folder, ConfigError for paths that cannot be.
     """
-    root, paths = _checked_paths(conf)
+    root, files = _checked_paths(conf)
     from medcnn.data.audit.audit import audited, show
-    from medcnn.data.layouts.read import read_layout
     from medcnn.data.privacy import Keyring, key_file
-    from medcnn.io.options import Reading
     from medcnn.run_folder import log_to_terminal, writing
 
     log_to_terminal()
-    with writing(paths.manifest.parent):
-        paths.manifest.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(files.manifest.parent)
+    keyring = _keyring(key_file(conf.privacy.key_file, Path.cwd()), Keyring.at)
 
-        # Cases: what the folder holds, by headers and tables
-        keyring = Keyring.at(key_file(conf.privacy.key_file, Path.cwd()))
-        listing = read_layout(
+    # Cases: what the folder holds, by headers and tables
+    listing = _listed(conf, root, keyring)
+    for remark in listing.remarks:
+        log.info("%s", remark)
+
+    # Measurements: every scan looked at, from what is known of it or afresh
+    evidence = _measured(conf, root, listing, keyring, files)
+
+    # Splits: whoever had a place keeps it
+    earlier = _earlier(conf, files)
+    manifest = _divided(conf, files, evidence, earlier)
+
+    # Audit: everything that is wrong, before anybody trains on it
+    audit = audited(evidence.divided(manifest))
+    with writing(files.manifest.parent):
+        files.write(manifest, listing, audit, earlier)
+    show(audit)
+    _say(conf, files, manifest, audit)
+    return files.manifest, audit
+
+
+def _checked_paths(conf: PrepareConf) -> tuple[Path, PreparedFiles]:
+    from medcnn.data.audit.files import PreparedFiles
+
+    root, output = (Path(path).expanduser().resolve() for path in (conf.input, conf.output))
+    manifest = output if output.suffix.lower() == ".csv" else output / "manifest.csv"
+    tables = {Path(conf.labels).expanduser().resolve(), root / conf.labels} if conf.labels else set()
+    problems = []
+    if not root.is_dir():
+        problems.append(f"input: there is no folder {conf.input!r}" + _if_a_file(root))
+    if manifest.is_dir():
+        problems.append(f"output: {conf.output!r} is a folder. Give a file name that ends in .csv, or another folder")
+    elif manifest in tables:
+        problems.append("output: this is the table of labels itself. Give another name: it would be written over")
+    elif manifest.exists() and not conf.overwrite and not PreparedFiles(manifest).is_own():
+        problems.append(
+            f"output: {conf.output!r} holds a manifest that was not written by prepare, or was changed since. Give "
+            f"another name (labels=<the changed one> takes over what is in it), or overwrite=true"
+        )
+    if problems:
+        raise ConfigError(problems)
+    return root, PreparedFiles(manifest)
+
+
+def _if_a_file(path: Path) -> str:
+    return ". It is a file: give the folder that holds the scans" if path.is_file() else ""
+
+
+def _make_folder(folder: Path) -> None:
+    """Before anything is read: hours of measuring shall not end at a folder that cannot be made."""
+    from medcnn.run_folder import writing
+
+    with writing(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, FileNotFoundError):
+            raise UserError(f"output: {folder} cannot be made, for a file is in the way. Give another output") from None
+
+
+def _keyring(file: Path, at: Callable[[Path], Keyring]) -> Keyring:
+    try:
+        return at(file)
+    except OSError as error:
+        raise UserError(
+            f"the key that makes names cannot be kept in {file} ({error.strerror}). Start in a folder that you may "
+            f"write to, or give privacy.key_file=<file>"
+        ) from None
+
+
+def _listed(conf: PrepareConf, root: Path, keyring: Keyring) -> Listing:
+    """What the layout says. Raises NothingToDoError where there is no scan at all, DataError for what is wrong."""
+    from medcnn.data.layouts.read import read_layout
+    from medcnn.io.options import Reading
+
+    try:
+        return read_layout(
             root,
             kind=conf.layout,
             labels=Path(conf.labels).expanduser() if conf.labels else None,
             keyring=keyring,
             split_by=conf.split_by,
             reading=Reading.of(conf.data),
-            report=_counting("files looked at"),
+            report=_every_ten_seconds(lambda number: f"{number:,} files looked at"),
         )
-        evidence = _measured(root, listing, keyring, paths, Reading.of(conf.data))
-
-        # Splits: whoever had a place keeps it
-        manifest = _divided(conf, paths, evidence)
-
-        # Audit: everything that is wrong, before anybody trains on it
-        audit = audited(evidence.divided(manifest))
-        _write(paths, manifest, listing, audit)
-    for remark in listing.remarks:
-        log.info("%s", remark)
-    show(audit)
-    _say(paths, root, manifest, audit)
-    return paths.manifest, audit
+    except NothingToDoError:
+        raise
+    except DataError:
+        if _holds_a_scan(root):
+            raise
+        raise NothingToDoError(
+            f"no scan was found in {root}. medcnn reads DICOM, NIfTI, PNG, JPEG, TIFF and .npz, whatever they are called"
+        ) from None
 
 
-def _checked_paths(conf: PrepareConf) -> tuple[Path, Paths]:
-    root, output = Path(conf.input).expanduser().absolute(), Path(conf.output).expanduser().absolute()
-    if output.suffix.lower() != ".csv":
-        output = output / "manifest.csv"
-    problems = []
-    if not root.is_dir():
-        problems.append(f"input: there is no folder {conf.input!r}")
-    if output.is_dir():
-        problems.append(f"output: {conf.output!r} is a folder. Give a file name that ends in .csv")
-    elif output.exists() and not conf.overwrite and not _is_own(Paths(output)):
-        problems.append(
-            f"output: {conf.output!r} was not written by prepare, or was changed since. Give another name, or "
-            f"overwrite=true"
-        )
-    if problems:
-        raise ConfigError(problems)
-    return root, Paths(output)
+def _holds_a_scan(root: Path) -> bool:
+    from medcnn.data.layouts.listing import files_below
+    from medcnn.io.content import content_of
+    from medcnn.scan import ScanRejected
+
+    for path in files_below(root):
+        try:
+            content_of(path)
+        except (ScanRejected, OSError):
+            continue
+        return True
+    return False
 
 
-def _is_own(paths: Paths) -> bool:
-    """Whether the manifest is as prepare left it: work done in it by hand is not overwritten."""
-    try:
-        return _sha256(paths.manifest.read_bytes()) in json.loads(paths.facts.read_text())["manifest_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _sha256(content: bytes) -> str:
-    return sha256(content).hexdigest()
-
-
-def _measured(root: Path, listing: Listing, keyring: Keyring, paths: Paths, reading: Reading) -> Evidence:
-    """Every scan looked at, from what is known of it or afresh. Raises NothingToDoError where none can be read."""
+def _measured(conf: PrepareConf, root: Path, listing: Listing, keyring: Keyring, files: PreparedFiles) -> Evidence:
+    """Raises NothingToDoError where no case can be read."""
     from medcnn.data.audit.audit import gather
     from medcnn.data.manifest import Manifest
-    from medcnn.errors import NothingToDoError
+    from medcnn.io.options import Reading
 
-    log.info("%d cases found; measuring them", len(listing.cases))
+    total = len(listing.cases)
+    log.info("%s cases found; measuring them", f"{total:,}")
+    report = _every_ten_seconds(lambda done: f"{done:,} of {total:,} measured")
     evidence = gather(
         Manifest(root, tuple(_told_apart(listing.cases, keyring))),
         listing.skipped,
-        reading,
-        paths.records,
-        report=_progress("measured"),
+        Reading.of(conf.data),
+        files.records,
+        report=lambda done, _: report(done),
         declared_labels=_declared(listing),
     )
     if not evidence.measured:
         reasons = Counter(rejection.code.value for _, rejection in evidence.rejected)
         raise NothingToDoError(
-            f"none of {len(listing.cases)} cases can be read: "
+            f"none of {total:,} cases can be read: "
             + ", ".join(f"{count} {code}" for code, count in reasons.most_common())
             + f". The first: {evidence.rejected[0][1]}"
         )
+    if evidence.known:
+        log.info("%s of them were known already and not read again", f"{evidence.known:,}")
     return evidence
 
 
@@ -191,85 +221,58 @@ def _declared(listing: Listing) -> set[int] | None:
     return {0, *values} if values and has_masks else None
 
 
-def _divided(conf: PrepareConf, paths: Paths, evidence: Evidence) -> Manifest:
-    """The readable cases with their splits and folds."""
-    from medcnn.data.frozen import frozen_splits
+def _earlier(conf: PrepareConf, files: PreparedFiles) -> Manifest | None:
+    """The manifest whose places count, or None."""
+    from medcnn.data.again import can_be_kept
     from medcnn.data.manifest import read_manifest
+
+    if conf.overwrite or not files.manifest.exists():
+        return None
+    earlier = read_manifest(files.manifest.parent, files.manifest.name)
+    return earlier if can_be_kept(earlier) else None
+
+
+def _divided(conf: PrepareConf, files: PreparedFiles, evidence: Evidence, earlier: Manifest | None) -> Manifest:
+    """The readable cases with their splits and folds."""
+    from medcnn.data.again import divided_again
     from medcnn.data.split import with_splits
 
     readable = {one.case_id for one in evidence.measured}
     manifest = evidence.manifest.with_cases([case for case in evidence.manifest.cases if case.case_id in readable])
-    if paths.manifest.exists() and not conf.overwrite:
-        known = read_manifest(paths.manifest.parent, paths.manifest.name)
-        if all(case.split for case in known.cases):
-            return frozen_splits(manifest, known)
-    if not conf.splits:
-        return manifest
-    manifest, remarks = with_splits(manifest, conf.data.splits)
+    remarks: list[str] = []
+    if earlier is not None:
+        manifest, remarks = divided_again(manifest, earlier, files.returned(manifest.cases))
+    elif conf.splits:
+        manifest, remarks = with_splits(manifest, conf.data.splits)
     for remark in remarks:
         log.info("%s", remark)
     return manifest
 
 
-def _write(paths: Paths, manifest: Manifest, listing: Listing, audit: Audit) -> None:
-    """The manifest last, announced in the facts: wherever prepare is interrupted, the next one knows it as its own."""
-    from medcnn import __version__
-    from medcnn.data.audit.page import write_csv, write_page
-    from medcnn.data.manifest import manifest_bytes
-    from medcnn.data.split import split_digest
-    from medcnn.whole_file import write_whole
+def _say(conf: PrepareConf, files: PreparedFiles, manifest: Manifest, audit: Audit) -> None:
+    from medcnn.data.audit.next_command import train_command
 
-    content = manifest_bytes(manifest)
-    before = [_sha256(paths.manifest.read_bytes())] if paths.manifest.exists() else []
-    facts = {
-        "medcnn_version": __version__,
-        "layout": listing.kind,
-        "manifest_sha256": sorted({_sha256(content), *before}),
-        "split_digest": split_digest(manifest.cases),
-        "class_names": listing.class_names,
-        "class_values": {name: list(values) for name, values in listing.codes.items()},
-        **audit.as_json(),
-    }
-    write_page(paths.page, audit)
-    paths.tables.mkdir(mode=0o700, exist_ok=True)
-    write_csv(paths.tables, audit)
-    write_whole(paths.facts, (json.dumps(facts, indent=1) + "\n").encode())
-    write_whole(paths.manifest, content)
+    log.info("manifest   %s (%s cases)", files.manifest, f"{len(manifest):,}")
+    log.info("audit      %s", files.page)
+    if not manifest.label_names:
+        held = "masks" if manifest.mask_names else "boxes"
+        log.info("train      not yet: there are %s and no label, and this version trains classifiers", held)
+    elif audit.stops:
+        log.info("train      not yet: training would stop at what is marked STOP")
+    else:
+        log.info("train      %s", train_command(manifest, files.manifest, audit.evidence, conf.data))
 
 
-def _say(paths: Paths, root: Path, manifest: Manifest, audit: Audit) -> None:
-    evidence = audit.evidence
-    if evidence.known:
-        log.info("%d cases were known already and not read again", evidence.known)
-    log.info("manifest   %s (%d cases)", paths.manifest, len(manifest))
-    log.info("audit      %s", paths.page)
-    job = "data=custom" if manifest.label_names else ""
-    if job:
-        task = "mri_cls" if any(len(one.record.shape) == 4 for one in evidence.measured) else "xray_cls"
-        log.info(
-            "train      python -m medcnn.train +task=%s data=custom data.root=%s data.manifest=%s",
-            task,
-            root,
-            paths.manifest.relative_to(root) if paths.manifest.is_relative_to(root) else paths.manifest,
-        )
-
-
-def _counting(what: str) -> Callable[[int], None]:
-    """A line every ten seconds."""
+def _every_ten_seconds(words: Callable[[int], str]) -> Callable[[int], None]:
     said = time.monotonic()
 
     def report(number: int) -> None:
         nonlocal said
         if time.monotonic() - said > 10:
             said = time.monotonic()
-            log.info("%d %s", number, what)
+            log.info("%s", words(number))
 
     return report
-
-
-def _progress(what: str) -> Callable[[int, int], None]:
-    count = _counting(what)
-    return lambda done, total: count(done)
 
 
 def _run(conf: PrepareConf) -> int:

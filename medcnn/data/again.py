@@ -29,9 +29,11 @@ def divided_again(new: Manifest, earlier: Manifest, returned: Iterable[Case] = (
     """The new manifest with the places of the earlier one, and remarks on what was done.
 
     Where the source itself names every split, newcomers are where it says; else patients are placed as
-    medcnn.data.frozen does it. returned: cases that an even earlier manifest had, with their places.
-    Raises DataError where the source now names other splits than it did, and what frozen_splits raises.
+    medcnn.data.frozen does it. returned: cases of the new manifest that an even earlier one had, at the places they had
+    then. Raises DataError where the source now names other splits than it did, and what frozen_splits raises.
     """
+    present = {case.patient_id for case in earlier.cases} - {""}
+    returned = [case for case in returned if case.patient_id not in present]  # else the patient's place counts
     known = {case.case_id: case for case in (*returned, *earlier.cases)}
     if all(case.split for case in new.cases):
         divided = new.with_cases([_kept(case, known.get(case.case_id)) for case in new.cases])

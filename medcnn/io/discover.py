@@ -12,6 +12,7 @@ from pathlib import Path
 
 from medcnn.io.content import Content, content_of
 from medcnn.io.dicom.series import Header, header_of
+from medcnn.io.files import is_passed_over, is_usable
 from medcnn.io.nifti.kin import pair_of
 from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.read import rejecting
@@ -145,9 +146,9 @@ def _files(folder: Path) -> Iterator[Path | Skipped]:
 
 
 def _file(path: Path, base: Path) -> Path | Skipped:
-    if path.name.startswith(".") or path.name.upper() == "DICOMDIR":
+    if is_passed_over(path):
         return Skipped(_relative(path, base), _unusable(Reason.NOT_AN_IMAGE))
-    if not path.is_file() or (path.is_symlink() and not path.resolve().is_relative_to(base.resolve())):
+    if not is_usable(path, base):
         return Skipped(_relative(path, base), _unusable(Reason.NOT_REGULAR_FILE))
     return path
 

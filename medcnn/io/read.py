@@ -14,6 +14,7 @@ from medcnn.io.dicom.image import PROJECTIONS, image_of, read_image
 from medcnn.io.dicom.series import SERIES_MODALITIES, files_of_series, header_of
 from medcnn.io.dicom.slices import READ_TAGS, is_mosaic
 from medcnn.io.dicom.volume import read_volume
+from medcnn.io.files import files_below
 from medcnn.io.nifti.kin import pair_of
 from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.reference import Reference, resolve
@@ -59,7 +60,7 @@ def read_scan(root: Path, reference: str, reading: Reading = AS_THE_FILE_SAYS) -
     parsed = Reference.parse(reference)
     path = resolve(root, parsed)
     if path.is_dir():
-        return _read_folder(path, parsed, reading)
+        return _read_folder(root, path, parsed, reading)
     match content_of(path):
         case Content.DICOM:
             return _read_dicom(path, parsed, reading)
@@ -95,18 +96,16 @@ def _read_dicom(path: Path, parsed: Reference, reading: Reading) -> Scan:
     return image_of(file, reading, frame=parsed.frame)
 
 
-def _read_folder(path: Path, parsed: Reference, reading: Reading) -> Scan:
-    files = _series_files(path, parsed)
+def _read_folder(root: Path, path: Path, parsed: Reference, reading: Reading) -> Scan:
+    files = _series_files(root, path, parsed)
     if len(files) == 1 and header_of(files[0]).modality in PROJECTIONS:
         return read_image(files[0], reading)
     return read_volume(files, reading, chosen=dict(parsed.chosen))
 
 
-def _series_files(folder: Path, parsed: Reference) -> list[Path]:
+def _series_files(root: Path, folder: Path, parsed: Reference) -> list[Path]:
     """A series named by its UID may be spread over subfolders; a folder named alone holds its files itself."""
-    below = folder.rglob("*") if parsed.series is not None else folder.iterdir()
-    files = [path for path in below if not path.name.startswith(".") and path.is_file() and path.name != "DICOMDIR"]
-    return files_of_series(files, parsed.series)
+    return files_of_series(files_below(folder, root, deep=parsed.series is not None), parsed.series)
 
 
 @rejecting
@@ -115,6 +114,6 @@ def source_files(root: Path, reference: str) -> list[Path]:
     parsed = Reference.parse(reference)
     path = resolve(root, parsed)
     if path.is_dir():
-        return _series_files(path, parsed)
+        return _series_files(root, path, parsed)
     pair = pair_of(path)
     return [path, pair] if pair else [path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,10 @@ class PreparedFiles:
             return False
 
     def returned(self, cases: Iterable[Case]) -> list[Case]:
-        """Those of the cases that once had a place here and lost it, with that place and nothing else."""
+        """Those of the cases that once had a place here and were gone for a while, at that place."""
         lost = self._facts().get("lost", {})
-        return [
-            Case(case.case_id, case.images, case.labels, split=lost[case.case_id][0], fold=lost[case.case_id][1])
-            for case in cases
-            if case.case_id in lost
-        ]
+        places = {case.case_id: (case, *lost[case.case_id]) for case in cases if case.case_id in lost}
+        return [replace(case, split=split, fold=fold) for case, split, fold in places.values()]
 
     def write(self, manifest: Manifest, listing: Listing, audit: Audit, earlier: Manifest | None) -> None:
         """The manifest last, announced in the facts: wherever this is interrupted, the next one knows it as its own.
