@@ -41,9 +41,9 @@ Made by `MEDCNN_DATA=<folder> python docs/make_conformance.py`, which runs the t
 accepted and correct, or refused with a [reason code](data.md#reason-codes); nothing else counts as passed.
 
 *Tests* are the files with the number of test functions in each; *checks* are the runs of them, one for each set of
-parameters. *Not at hand here* are checks on real files that the machine that made this page did not have. *Further
-files*, named last, are real files that the case also asks for, and that were at hand nowhere: the case then rests on
-twins made by the tests.
+parameters; one that serves several cases counts for each. *Not at hand here* are checks on real files that the
+machine that made this page did not have. *Further files*, named last, are real files that the case also asks for, and
+that were at hand nowhere: the case then rests on twins made by the tests.
 """
 
 
