@@ -4,6 +4,7 @@
 
 Targets: scanning a tree of 5,000 files at least 3 times as fast as SimpleITK's series scan, reading its series into
 volumes with all checks at least as fast as its series reader, discovery of 100,000 files under 600 MB.
+GDCM's scan only names the series here; read_itk sorts their files by GDCM too, read_itk_named is given them in order.
 Both sides run as processes of their own, in turn, on the same files; a process imports, touches every file once (so
 that neither pays for the disk) and then times its work. Ratios are pair by pair; the median counts.
 """
@@ -86,14 +87,14 @@ def scan_medcnn(root: Path) -> int:
 
 
 def scan_gdcm(root: Path) -> int:
-    """Series found, with the sorted files of each, folder by folder."""
+    """Series found: the scan that names them, once in each folder.
+
+    Their sorted files would have to be asked for series by series, each a scan of the whole folder again: left out.
+    """
     import SimpleITK
 
-    reader, found = SimpleITK.ImageSeriesReader, 0
-    for folder in sorted({path.parent for path in _all(root)}):
-        for uid in reader.GetGDCMSeriesIDs(str(folder)):
-            found += bool(reader.GetGDCMSeriesFileNames(str(folder), uid))
-    return found
+    folders = sorted({path.parent for path in _all(root)})
+    return sum(len(SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))) for folder in folders)
 
 
 def read_medcnn(root: Path) -> int:

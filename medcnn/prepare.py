@@ -59,12 +59,11 @@ def prepare(conf: PrepareConf) -> tuple[Path, Audit]:
     """
     root, files = _checked_paths(conf)
     from medcnn.data.audit.audit import audited, show
-    from medcnn.data.privacy import Keyring, key_file
     from medcnn.run_folder import log_to_terminal, writing
 
     log_to_terminal()
     _make_folder(files.manifest.parent)
-    keyring = _keyring(key_file(conf.privacy.key_file, Path.cwd()), Keyring.at)
+    keyring = _keyring(conf)
 
     # Cases: what the folder holds, by headers and tables
     listing = _listed(conf, root, keyring)
@@ -125,9 +124,12 @@ def _make_folder(folder: Path) -> None:
             raise UserError(f"output: {folder} cannot be made, for a file is in the way. Give another output") from None
 
 
-def _keyring(file: Path, at: Callable[[Path], Keyring]) -> Keyring:
+def _keyring(conf: PrepareConf) -> Keyring:
+    from medcnn.data.privacy import Keyring, key_file
+
+    file = key_file(conf.privacy.key_file, Path.cwd())
     try:
-        return at(file)
+        return Keyring.at(file)
     except OSError as error:
         raise UserError(
             f"the key that makes names cannot be kept in {file} ({error.strerror}). Start in a folder that you may "
@@ -156,7 +158,7 @@ def _listed(conf: PrepareConf, root: Path, keyring: Keyring) -> Listing:
         if _holds_a_scan(root):
             raise
         raise NothingToDoError(
-            f"no scan was found in {root}. medcnn reads DICOM, NIfTI, PNG, JPEG, TIFF and .npz, whatever they are called"
+            f"no scan was found in {root}. DICOM, NIfTI, PNG, JPEG, TIFF and .npz are looked for, whatever their names"
         ) from None
 
 
@@ -234,11 +236,12 @@ def _earlier(conf: PrepareConf, files: PreparedFiles) -> Manifest | None:
 
 def _divided(conf: PrepareConf, files: PreparedFiles, evidence: Evidence, earlier: Manifest | None) -> Manifest:
     """The readable cases with their splits and folds."""
-    from medcnn.data.again import divided_again
+    from medcnn.data.again import divided_again, require_all_or_none
     from medcnn.data.split import with_splits
 
     readable = {one.case_id for one in evidence.measured}
     manifest = evidence.manifest.with_cases([case for case in evidence.manifest.cases if case.case_id in readable])
+    require_all_or_none(manifest.cases)
     remarks: list[str] = []
     if earlier is not None:
         manifest, remarks = divided_again(manifest, earlier, files.returned(manifest.cases))
@@ -256,7 +259,7 @@ def _say(conf: PrepareConf, files: PreparedFiles, manifest: Manifest, audit: Aud
     log.info("audit      %s", files.page)
     if not manifest.label_names:
         held = "masks" if manifest.mask_names else "boxes"
-        log.info("train      not yet: there are %s and no label, and this version trains classifiers", held)
+        log.info("train      not with this version: there are %s and no label, and it trains classifiers", held)
     elif audit.stops:
         log.info("train      not yet: training would stop at what is marked STOP")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from medcnn.data.frozen import frozen_splits
@@ -23,6 +23,16 @@ def can_be_kept(earlier: Manifest) -> bool:
     except LeakageError:
         return False
     return True
+
+
+def require_all_or_none(cases: Sequence[Case]) -> None:
+    """Raise DataError where the source gives some cases a split and others none: which of the two is meant?"""
+    without = sum(not case.split for case in cases)
+    if 0 < without < len(cases):
+        raise DataError(
+            f"{without:,} of {len(cases):,} cases have no split, and the others do. Fill in all of them, or none to "
+            f"have medcnn divide by patient"
+        )
 
 
 def divided_again(new: Manifest, earlier: Manifest, returned: Iterable[Case] = ()) -> tuple[Manifest, list[str]]:

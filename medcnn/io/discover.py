@@ -203,12 +203,12 @@ def _series_reference(uid: str, members: list[Header], in_folder: dict[Path, set
 @rejecting
 def _parts(reference: Reference, members: list[Header], split_by: Sequence[str], reading: Reading) -> list[Found]:
     """The volumes, or single slices, of one series that split_by tells apart."""
-    from medcnn.io.dicom.slices import slices_of
+    from medcnn.io.dicom.slices import open_image, slices_of
     from medcnn.io.dicom.split import split
     from medcnn.io.dicom.stack import without_copies
 
     detile = reading.mosaic == "detile"
-    slices = without_copies([one for header in members for one in slices_of(header.path, detile=detile)])
+    slices = without_copies([one for header in members for one in slices_of(open_image(header.path), detile=detile)])
     of_file = {header.path: header for header in members}
     return [
         _found(replace(reference, chosen=name), [of_file[path] for path in sorted({one.file.path for one in part})])

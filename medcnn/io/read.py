@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from medcnn.io.content import Content, content_of
 from medcnn.io.dicom.decode import check_size, pixel_format
-from medcnn.io.dicom.header import check_is_image, integer, read_file, text
-from medcnn.io.dicom.image import PROJECTIONS, image_of, read_image
-from medcnn.io.dicom.series import SERIES_MODALITIES, files_of_series, header_of
-from medcnn.io.dicom.slices import READ_TAGS, is_mosaic
+from medcnn.io.dicom.header import integer, text
+from medcnn.io.dicom.image import PROJECTIONS, image_of
+from medcnn.io.dicom.series import SERIES_MODALITIES, files_of_series, open_series
+from medcnn.io.dicom.slices import is_mosaic, open_image
 from medcnn.io.dicom.volume import read_volume
 from medcnn.io.files import files_below
 from medcnn.io.nifti.kin import pair_of
@@ -84,28 +84,27 @@ def read_scan(root: Path, reference: str, reading: Reading = AS_THE_FILE_SAYS) -
 
 def _read_dicom(path: Path, parsed: Reference, reading: Reading) -> Scan:
     """One file: a picture, or a volume where its frames or tiles can be one."""
-    file = read_file(path, tags=READ_TAGS)
-    check_is_image(file)
+    file = open_image(path)
     frames = integer(file.header, "NumberOfFrames", 1)
     of_volumes = text(file.header, "Modality").upper() in SERIES_MODALITIES
     detile = reading.mosaic == "detile" and is_mosaic(file.header)
     if parsed.frame is None and of_volumes and (frames > 1 or detile):
         dataset = file.image()
         check_size(dataset, pixel_format(dataset))  # a lying number of frames, before anything is made of them
-        return read_volume([path], reading, chosen=dict(parsed.chosen))
+        return read_volume([file], reading, chosen=dict(parsed.chosen))
     return image_of(file, reading, frame=parsed.frame)
 
 
 def _read_folder(root: Path, path: Path, parsed: Reference, reading: Reading) -> Scan:
-    files = _series_files(root, path, parsed)
-    if len(files) == 1 and header_of(files[0]).modality in PROJECTIONS:
-        return read_image(files[0], reading)
+    files = open_series(_candidates(root, path, parsed), parsed.series)
+    if len(files) == 1 and text(files[0].header, "Modality").upper() in PROJECTIONS:
+        return image_of(files[0], reading, frame=None)
     return read_volume(files, reading, chosen=dict(parsed.chosen))
 
 
-def _series_files(root: Path, folder: Path, parsed: Reference) -> list[Path]:
+def _candidates(root: Path, folder: Path, parsed: Reference) -> Iterator[Path]:
     """A series named by its UID may be spread over subfolders; a folder named alone holds its files itself."""
-    return files_of_series(files_below(folder, root, deep=parsed.series is not None), parsed.series)
+    return files_below(folder, root, deep=parsed.series is not None)
 
 
 @rejecting
@@ -114,6 +113,6 @@ def source_files(root: Path, reference: str) -> list[Path]:
     parsed = Reference.parse(reference)
     path = resolve(root, parsed)
     if path.is_dir():
-        return _series_files(root, path, parsed)
+        return files_of_series(_candidates(root, path, parsed), parsed.series)
     pair = pair_of(path)
     return [path, pair] if pair else [path]

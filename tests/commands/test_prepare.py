@@ -404,6 +404,13 @@ def test_a_leak_is_said_and_can_be_mended(ask: Ask, films: Path, samples: Path) 
     assert mended.line("train").startswith("python -m medcnn.train")
 
 
+def test_splits_of_some_are_a_question(ask: Ask, films: Path) -> None:
+    with_splits(films, ["train"] * 20 + [""] * 40)
+    said = ask(f"input={films}", f"labels={films}/labels.csv", "output=out")
+    assert said.code == 1
+    assert "40 of 60 cases have no split" in said.text
+
+
 def test_splits_that_changed_in_the_table_are_not_passed_over(ask: Ask, films: Path, samples: Path) -> None:
     words = (f"input={films}", f"labels={films}/labels.csv", "output=out")
     own = {"calib": "val"}

@@ -14,6 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medcnn.geometry import LPS_TO_RAS
+from medcnn.io.dicom.slices import open_image
 from medcnn.io.dicom.volume import read_volume
 from medcnn.io.discover import Found, Skipped, discover
 from medcnn.io.read import source_files
@@ -366,7 +367,7 @@ def test_V21_one_time_point_of_a_scanner_equals_its_reference(read: Read, medcnn
     reference = nibabel.load(folder / "dcm_qa_nih" / "Ref" / "DCM2NIIX_regression_test_4.nii")
     files = sorted((folder / "dcm_qa_nih" / "In" / "20180918GE" / "mr_0004").glob("*.dcm"))
     first = [path for path in files if pydicom.dcmread(path, specific_tags=["InstanceNumber"]).InstanceNumber <= 15]
-    scan = read_volume(first)
+    scan = read_volume([open_image(path) for path in first])
     by_world = nibabel.as_closest_canonical(nibabel.Nifti1Image(scan.voxels[0], scan.geometry.affine))
     expected = nibabel.as_closest_canonical(reference.slicer[..., 0])
     assert np.array_equal(by_world.get_fdata(), expected.get_fdata())
@@ -425,6 +426,6 @@ def test_no_message_tells_a_patient_or_a_uid(write_series: Write, phantom: np.nd
         data.ImagePositionPatient = ["0", "0", str(number**2)]
 
     with pytest.raises(ScanRejected) as caught:
-        read_volume(sorted(write_series(phantom, change=change).iterdir()))
+        read_volume([open_image(path) for path in write_series(phantom, change=change).iterdir()])
     assert "anary" not in str(caught.value)
     assert "1.2.3" not in str(caught.value)

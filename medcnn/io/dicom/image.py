@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from pydicom.dataset import Dataset, FileDataset
 
 from medcnn.io.dicom.decode import PixelFormat, check_size, pixel_format
 from medcnn.io.dicom.frames import frame_header
-from medcnn.io.dicom.header import DicomFile, check_is_image, numbers, read_file, reader_errors, text
+from medcnn.io.dicom.header import DicomFile, numbers, reader_errors, text
 from medcnn.io.dicom.pixels import frame_values
 from medcnn.io.dicom.series import SERIES_MODALITIES
-from medcnn.io.dicom.slices import MAX_SPACING_MM, READ_TAGS, place_of
-from medcnn.io.options import AS_THE_FILE_SAYS, BurnedIn, Reading, Voi
+from medcnn.io.dicom.slices import MAX_SPACING_MM, place_of
+from medcnn.io.options import BurnedIn, Reading, Voi
 from medcnn.scan import Reason, Scan, ScanRejected
 
 PROJECTIONS = frozenset({"CR", "DX", "DR", "MG", "RG", "IO", "PX", "XA", "RF", "RTIMAGE"})
@@ -24,13 +23,6 @@ _LIKELY_BURNED_IN = (  # secondary capture, ultrasound, visible light photograph
     "1.2.840.10008.5.1.4.1.1.77.1",
 )
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-
-
-def read_image(path: Path, reading: Reading = AS_THE_FILE_SAYS, *, frame: int | None = None) -> Scan:
-    """One frame of one file as (1, rows, columns)."""
-    file = read_file(path, tags=READ_TAGS)
-    check_is_image(file)
-    return image_of(file, reading, frame=frame)
 
 
 def image_of(file: DicomFile, reading: Reading, *, frame: int | None, chosen: Mapping[str, str] | None = None) -> Scan:

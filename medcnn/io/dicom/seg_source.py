@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence as Items
 from medcnn.geometry import Geometry
 from medcnn.io.dicom.header import missing, read_file, reader_errors, text
 from medcnn.io.dicom.plane import Place, place_in, plane_of_slice
-from medcnn.io.dicom.slices import Slice, slices_of
+from medcnn.io.dicom.slices import Slice, open_image, slices_of
 from medcnn.io.dicom.split import select
 from medcnn.io.dicom.stack import without_copies
 from medcnn.scan import Reason, ScanRejected
@@ -58,7 +58,7 @@ def source_of(paths: Sequence[Path], geometry: Geometry, chosen: Mapping[str, st
 
     chosen  which part of the series, as in read_volume
     """
-    slices = without_copies([one for path in sorted(paths) for one in slices_of(path)])
+    slices = without_copies([one for path in sorted(paths) for one in slices_of(open_image(path))])
     if chosen:
         slices = select(slices, chosen)
     placed = sorted(

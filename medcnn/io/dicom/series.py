@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from sys import intern
@@ -13,10 +13,11 @@ from pydicom.tag import Tag
 
 from medcnn.io.content import DICOM_SUFFIXES
 from medcnn.io.dicom.header import DicomFile, check_is_image, read_file, text, uid_of
+from medcnn.io.dicom.slices import READ_TAGS, open_image
 from medcnn.scan import SKIPPED_IN_A_FOLDER, Reason, ScanRejected
 
 SERIES_MODALITIES = frozenset({"MR", "CT", "PT"})
-_SERIES_TAGS = frozenset(
+SERIES_TAGS = frozenset(
     int(Tag(keyword))
     for keyword in (
         *("SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality"),
@@ -78,15 +79,19 @@ _lock = Lock()
 
 
 def _read(path: Path) -> Header:
-    file = read_file(path, tags=_SERIES_TAGS, stop=_STOP)
-    dataset = file.header
-    if "Rows" in dataset:
+    file = read_file(path, tags=SERIES_TAGS, stop=_STOP)
+    if "Rows" in file.header:
         check_is_image(file, pixels_unknown=True)
     else:
         check_is_image(read_file(path))
+    return _header(file)
+
+
+def _header(file: DicomFile) -> Header:
+    dataset = file.header
     frames = text(dataset, "NumberOfFrames")
     return Header(
-        path=path,
+        path=file.path,
         series=intern(uid_of(dataset, "SeriesInstanceUID")),
         study=intern(uid_of(dataset, "StudyInstanceUID")),
         uid=uid_of(dataset, "SOPInstanceUID"),
@@ -122,17 +127,35 @@ def age_years(written: str) -> str:
 
 
 def files_of_series(paths: Iterable[Path], series: str | None) -> list[Path]:
-    """The image files of the one series asked for, or of the only one there is; sorted.
+    """The image files of the one series asked for, or of the only one there is; sorted."""
+    return [header.path for header in _one_series(paths, series, header_of)]
 
-    A file that is damaged beyond recognition could be a slice: in a folder that is one series it rejects the whole,
-    for without its first or last slice a volume looks whole. Where several series share a folder it cannot be known
-    whose it was; discovery lists it by itself.
+
+def open_series(paths: Iterable[Path], series: str | None) -> list[DicomFile]:
+    """The same files, ready to be read. Where a folder is one series, each is walked only once."""
+    if series is not None:
+        return [open_image(path) for path in files_of_series(paths, series)]
+    opened: dict[Path, DicomFile] = {}
+
+    def look(path: Path) -> Header:
+        file = opened[path] = read_file(path, tags=READ_TAGS | SERIES_TAGS)
+        check_is_image(file)
+        return _header(file)
+
+    return [opened[header.path] for header in _one_series(paths, None, look)]
+
+
+def _one_series(paths: Iterable[Path], series: str | None, look: Callable[[Path], Header]) -> list[Header]:
+    """A file that is damaged beyond recognition could be a slice.
+
+    In a folder that is one series it rejects the whole, for without its first or last slice a volume looks whole.
+    Where several series share a folder it cannot be known whose it was; discovery lists it by itself.
     """
     headers: list[Header] = []
     damaged: list[tuple[Path, ScanRejected]] = []
     for path in sorted(paths):
         try:
-            headers.append(header_of(path))
+            headers.append(look(path))
         except ScanRejected as rejected:
             if rejected.rejection.code not in SKIPPED_IN_A_FOLDER or _may_have_been_dicom(path, rejected):
                 damaged.append((path, rejected))
@@ -156,7 +179,7 @@ def files_of_series(paths: Iterable[Path], series: str | None) -> list[Path]:
             f"the folder holds {len(found)} series",
             "Name one of them with #series=<UID>; medcnn prepare lists them",
         )
-    return [header.path for header in wanted]
+    return wanted
 
 
 def _may_have_been_dicom(path: Path, rejected: ScanRejected) -> bool:

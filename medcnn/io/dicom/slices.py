@@ -91,10 +91,15 @@ class Slice:
         return self.uid, self.frame, self.mosaic[1] if self.mosaic else 0
 
 
-def slices_of(path: Path, *, detile: bool = False) -> list[Slice]:
-    """The slices of one file, from its header alone. Raises GEOMETRY_INVALID, SPACING_UNKNOWN, MOSAIC ..."""
+def open_image(path: Path) -> DicomFile:
+    """A file that is an image, with all that reading needs in its header. Raises ScanRejected."""
     file = read_file(path, tags=READ_TAGS)
     check_is_image(file)
+    return file
+
+
+def slices_of(file: DicomFile, *, detile: bool = False) -> list[Slice]:
+    """The slices of one file, from its header alone. Raises GEOMETRY_INVALID, SPACING_UNKNOWN, MOSAIC ..."""
     frames = max(integer(file.header, "NumberOfFrames", 1), 1)
     if frames > 1:
         _check_frames(file.header, frames)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -45,13 +44,13 @@ class Stack:
 
 
 def read_volume(
-    paths: Sequence[Path], reading: Reading = AS_THE_FILE_SAYS, *, chosen: Mapping[str, str] | None = None
+    files: Sequence[DicomFile], reading: Reading = AS_THE_FILE_SAYS, *, chosen: Mapping[str, str] | None = None
 ) -> Scan:
-    """The files of one series as (1, I, J, K) with i along a row, j down a column, k along the slices.
+    """The files of one series, in any order, as (1, I, J, K) with i along a row, j down a column, k along the slices.
 
     chosen  which part of the series, where it holds several volumes: key -> value, see dicom_split
     """
-    every = [one for path in sorted(paths) for one in slices_of(path, detile=reading.mosaic == "detile")]
+    every = [one for file in files for one in slices_of(file, detile=reading.mosaic == "detile")]
     slices = without_copies(every)
     copies = len(every) - len(slices)
     check_one_origin(slices)
