@@ -48,7 +48,7 @@ scans with a table of labels, a folder per class, MSD, nnU-Net, BIDS, COCO, YOLO
 Run again after scans were added or changed: only those are read, and nobody moves to another split.
 The last line says how to train on the result.
 exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 3 no scan found,
-  8 done, but some scans cannot be read or the audit found what stops a training
+  8 done, but some scans cannot be read, patients cannot be divided, or the audit found what stops a training
 """
 
 
@@ -82,7 +82,7 @@ def prepare(conf: PrepareConf) -> tuple[Path, Audit]:
     with writing(files.manifest.parent):
         files.write(manifest, listing, audit, earlier)
     show(audit)
-    _say(conf, files, manifest, audit)
+    _say(conf, files, audit)
     return files.manifest, audit
 
 
@@ -187,7 +187,7 @@ def _measured(conf: PrepareConf, root: Path, listing: Listing, keyring: Keyring,
     report = _every_ten_seconds(lambda done: f"{done:,} of {total:,} measured")
     evidence = gather(
         Manifest(root, tuple(_told_apart(listing.cases, keyring))),
-        listing.skipped,
+        files.others(root, listing.skipped),
         Reading.of(conf.data),
         files.records,
         report=lambda done, _: report(done),
@@ -246,24 +246,26 @@ def _divided(conf: PrepareConf, files: PreparedFiles, evidence: Evidence, earlie
     if earlier is not None:
         manifest, remarks = divided_again(manifest, earlier, files.returned(manifest.cases))
     elif conf.splits:
-        manifest, remarks = with_splits(manifest, conf.data.splits)
+        try:
+            manifest, remarks = with_splits(manifest, conf.data.splits)
+        except DataError as error:  # the audit is worth having all the same
+            remarks = [f"the patients were not divided: {error}"]
     for remark in remarks:
         log.info("%s", remark)
     return manifest
 
 
-def _say(conf: PrepareConf, files: PreparedFiles, manifest: Manifest, audit: Audit) -> None:
-    from medcnn.data.audit.next_command import train_command
+def _say(conf: PrepareConf, files: PreparedFiles, audit: Audit) -> None:
+    from medcnn.data.audit.next_command import next_step
 
-    log.info("manifest   %s (%s cases)", files.manifest, f"{len(manifest):,}")
+    log.info("manifest   %s (%s cases)", files.manifest, f"{len(audit.evidence.manifest):,}")
     log.info("audit      %s", files.page)
-    if not manifest.label_names:
-        held = "masks" if manifest.mask_names else "boxes"
-        log.info("train      not with this version: there are %s and no label, and it trains classifiers", held)
-    elif audit.stops:
-        log.info("train      not yet: training would stop at what is marked STOP")
-    else:
-        log.info("train      %s", train_command(manifest, files.manifest, audit.evidence, conf.data))
+    log.info("train      %s", next_step(audit, files.manifest, conf.data, undivided=_is_undivided(conf, audit)))
+
+
+def _is_undivided(conf: PrepareConf, audit: Audit) -> bool:
+    """Asked for splits, and could make none."""
+    return conf.splits and not all(case.split for case in audit.evidence.manifest.cases)
 
 
 def _every_ten_seconds(words: Callable[[int], str]) -> Callable[[int], None]:
@@ -285,7 +287,7 @@ def _run(conf: PrepareConf) -> int:
     unusable = audit.evidence.rejected or any(
         skip.rejection.code not in SKIPPED_IN_A_FOLDER for skip in audit.evidence.skipped
     )
-    return SOME_REJECTED if unusable or audit.stops else 0
+    return SOME_REJECTED if unusable or audit.stops or _is_undivided(conf, audit) else 0
 
 
 def main() -> None:

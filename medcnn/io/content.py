@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import stat
 import zlib
 from enum import Enum, auto
 from pathlib import Path
 
 from medcnn.io.dicom.header import looks_like_dicom, not_dicom
+from medcnn.io.files import FileStart
 from medcnn.io.nifti.kin import check_not_kin
 from medcnn.io.picture import looks_like_picture
 from medcnn.scan import Reason, ScanRejected
@@ -26,12 +26,9 @@ class Content(Enum):
     ARCHIVE = auto()
 
 
-def content_of(path: Path) -> Content:
+def content_of(path: Path, start: FileStart | None = None) -> Content:
     """Raises NOT_REGULAR_FILE, NOT_NIFTI or NOT_DICOM where it is none of them."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ScanRejected(Reason.NOT_REGULAR_FILE, "a pipe, device or socket, not a file", "Leave it out")
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    head = (start or FileStart.of(path)).head[:HEAD_BYTES]
     name = path.name.lower()
     if name.endswith(_NIFTI_SUFFIXES):
         if not looks_like_nifti(head) or name.endswith(".gz") != head.startswith(b"\x1f\x8b"):

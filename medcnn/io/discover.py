@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medcnn.io.content import Content, content_of
 from medcnn.io.dicom.series import Header, header_of
-from medcnn.io.files import is_passed_over, is_usable
+from medcnn.io.files import FileStart, is_passed_over, is_usable
 from medcnn.io.nifti.kin import pair_of
 from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.read import rejecting
@@ -20,7 +20,7 @@ from medcnn.io.reference import Reference
 from medcnn.scan import Reason, Rejection, ScanRejected
 
 READERS = 8  # threads: what a network drive makes wait for overlaps
-_AT_ONCE = 64  # files one thread takes at a time
+_AT_ONCE = 32  # files one thread takes at a time
 Report = Callable[[int], None]
 
 
@@ -84,18 +84,38 @@ def discover(
 
 
 def _looks(files: Iterable[Path | Skipped], base: Path) -> Iterator[_Look]:
-    """What each file is, in the files' order; a few pieces ahead, so that memory does not follow the folder."""
-    waiting: deque[Future[list[_Look]]] = deque()
+    """What each file is, in the files' order.
+
+    Threads read the first bytes ahead, a few pieces at a time, so that memory does not follow the folder; what they
+    mean is worked out here, for Python does that in one thread at a time anyway.
+    """
+    waiting: deque[Future[list[FileStart | Skipped]]] = deque()
     with ThreadPoolExecutor(READERS, thread_name_prefix="medcnn-discover") as pool:
         try:
             for piece in _pieces(files):
-                waiting.append(pool.submit(_look_into, piece, base))
+                waiting.append(pool.submit(_starts, piece, base))
                 if len(waiting) > 2 * READERS:
-                    yield from waiting.popleft().result()
+                    yield from (_look(start, base) for start in waiting.popleft().result())
             while waiting:
-                yield from waiting.popleft().result()
+                yield from (_look(start, base) for start in waiting.popleft().result())
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _starts(piece: Sequence[Path | Skipped], base: Path) -> list[FileStart | Skipped]:
+    return [item if isinstance(item, Skipped) else _start(item, base) for item in piece]
+
+
+def _start(path: Path, base: Path) -> FileStart | Skipped:
+    try:
+        return _read_start(path)
+    except ScanRejected as rejected:
+        return Skipped(_relative(path, base), rejected.rejection)
+
+
+@rejecting
+def _read_start(path: Path) -> FileStart:
+    return FileStart.of(path)
 
 
 def _pieces(files: Iterable[Path | Skipped]) -> Iterator[list[Path | Skipped]]:
@@ -104,23 +124,21 @@ def _pieces(files: Iterable[Path | Skipped]) -> Iterator[list[Path | Skipped]]:
         yield piece
 
 
-def _look_into(piece: Sequence[Path | Skipped], base: Path) -> list[_Look]:
-    return [item if isinstance(item, Skipped) else _look(item, base) for item in piece]
-
-
-def _look(path: Path, base: Path) -> _Look:
+def _look(start: FileStart | Skipped, base: Path) -> _Look:
+    if isinstance(start, Skipped):
+        return start
     try:
-        return _content(path, base)
+        return _content(start, base)
     except ScanRejected as rejected:
-        return Skipped(_relative(path, base), rejected.rejection)
+        return Skipped(_relative(start.path, base), rejected.rejection)
 
 
 @rejecting
-def _content(path: Path, base: Path) -> Header | list[Found]:
-    reference = _relative(path, base)
-    match content_of(path):
+def _content(start: FileStart, base: Path) -> Header | list[Found]:
+    path, reference = start.path, _relative(start.path, base)
+    match content_of(path, start):
         case Content.DICOM:
-            return header_of(path)
+            return header_of(path, start)
         case Content.ARCHIVE:
             from medcnn.io.archive import rows
 

@@ -3,8 +3,37 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+from medcnn.scan import Reason, ScanRejected
+
+FIRST_PIECE_BYTES = 2**15  # holds the whole header of most DICOM files
+
+
+@dataclass(frozen=True, slots=True)
+class FileStart:
+    """A file's first bytes, read once for everybody who looks at them.
+
+    mark  changes when the file does: size, time of change, inode
+    """
+
+    path: Path
+    size: int
+    mark: tuple[int, int, int]
+    head: bytes
+
+    @classmethod
+    def of(cls, path: Path) -> FileStart:
+        """Raises NOT_REGULAR_FILE for a pipe or a device, which would never end; OSError."""
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ScanRejected(Reason.NOT_REGULAR_FILE, "a pipe, device or socket, not a file", "Leave it out")
+        with path.open("rb", buffering=0) as file:
+            head = file.read(FIRST_PIECE_BYTES)
+        return cls(path, status.st_size, (status.st_size, status.st_mtime_ns, status.st_ino), head)
 
 
 def is_passed_over(path: Path) -> bool:

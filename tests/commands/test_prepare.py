@@ -224,6 +224,35 @@ def test_folds_and_no_splits(ask: Ask, scans: Path) -> None:
     assert "data.splits.val=0.3" in said.line("train")
 
 
+def test_too_few_to_divide_are_audited_all_the_same(ask: Ask, scans: Path) -> None:
+    for path in sorted((scans / "sick" / "deeper").iterdir())[2:]:
+        path.unlink()
+    said = ask(f"input={scans}", "output=out")
+    assert said.code == 8
+    assert "the patients were not divided: class 'sick' has 2 patient(s)" in said.text
+    assert said.line("train").startswith("not yet")
+    assert Path("out/manifest_audit.html").is_file()
+    for number in range(6):
+        picture(scans / "sick" / f"new{number}.png", 500 + number)
+    assert ask(f"input={scans}", "output=out").code == 0
+
+
+def test_copies_in_train_come_with_the_setting_that_drops_them(ask: Ask, films: Path, samples: Path) -> None:
+    cases = read_manifest(samples / "xray", "").cases[:60]
+    with_splits(films, [case.split for case in cases])
+    (test,) = [case for case in cases if case.split == "test"][:1]
+    copy = films / "ward0" / "copy.dcm"
+    data = pydicom.dcmread(next(films.rglob(Path(test.images[""]).name)))
+    data.SOPInstanceUID, data.PatientID = "1.2.3.4", "another"
+    data.save_as(copy)
+    rows = table_of(films / "labels.csv")
+    write_table(films / "labels.csv", [*rows, {"file": copy.name, "finding": test.labels[""], "split": "train"}])
+    said = ask(f"input={films}", f"labels={films}/labels.csv", "output=out")
+    assert said.code == 8
+    assert "STOP     Identical pixels in two splits" in said.text
+    assert "data.duplicates=drop_from_train" in said.line("train")
+
+
 def test_a_layout_by_its_name(ask: Ask, scans: Path) -> None:
     said = ask(f"input={scans}", "output=out", "layout=folders")
     assert said.code == 0
@@ -546,6 +575,7 @@ def test_in_the_input_itself_it_does_not_meet_its_own_files(ask: Ask, scans: Pat
     assert (first.code, second.code) == (0, 0)
     assert len(read_manifest(scans, "")) == 48
     assert "each folder is a class: healthy (24), sick (24)" in second.text
+    assert "Files that are no cases" not in second.text
 
 
 def test_real_volumes_with_masks_alone(ask: Ask, medcnn_data: Path) -> None:

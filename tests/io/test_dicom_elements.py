@@ -21,8 +21,8 @@ from pydicom.uid import (
 )
 
 from medcnn.io.dicom.elements import MAX_NESTING, walk_file
-from medcnn.io.dicom.file_bytes import FIRST_PIECE_BYTES
 from medcnn.io.dicom.header import read_file
+from medcnn.io.files import FIRST_PIECE_BYTES
 from medcnn.scan import Reason, ScanRejected
 
 PIXEL_DATA = 0x7FE00010

@@ -14,6 +14,7 @@ from medcnn.data.audit.page import write_csv, write_page
 from medcnn.data.layouts.listing import Listing
 from medcnn.data.manifest import Case, Manifest, manifest_bytes
 from medcnn.data.split import split_digest
+from medcnn.io.discover import Skipped
 from medcnn.whole_file import write_whole
 
 
@@ -45,6 +46,11 @@ class PreparedFiles:
             return _sha256(self.manifest.read_bytes()) in self._facts().get("manifest_sha256", ())
         except OSError:
             return False
+
+    def others(self, root: Path, skipped: Iterable[Skipped]) -> list[Skipped]:
+        """What is not prepare's own, of files that are no cases: the output may lie in the input."""
+        own = (self.manifest, self.page, self.facts, self.tables)
+        return [item for item in skipped if not {root / item.reference, (root / item.reference).parent} & {*own}]
 
     def returned(self, cases: Iterable[Case]) -> list[Case]:
         """Those of the cases that once had a place here and were gone for a while, at that place."""

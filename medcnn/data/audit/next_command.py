@@ -1,31 +1,49 @@
-"""What to type after prepare, so that training sees the very data that were audited."""
+"""What to do after prepare: the training to type, so that it sees the very data that were audited, or why not yet."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from medcnn.config.data import DataConf, SplitConf
 from medcnn.config.reading import ReadingConf
+from medcnn.data.audit.audit import Audit
 from medcnn.data.audit.evidence import Evidence
+from medcnn.data.audit.finding import Severity
 from medcnn.data.manifest import Manifest
 
+_DUPLICATES, _DROPS = "data.duplicates", "drop_from_train"  # the one stop that a setting of training mends
 _PLAIN = re.compile(r"[\w/\\.\-+@%*?]+")  # what Hydra takes for one value without quotes
 
 
-def train_command(manifest: Manifest, path: Path, evidence: Evidence, conf: DataConf) -> str:
-    """A line for a shell. path: of the written manifest; conf: with which the scans were read and divided."""
+def next_step(audit: Audit, path: Path, conf: DataConf, *, undivided: bool) -> str:
+    """A line for a shell, or what is in the way.
+
+    path: of the written manifest; conf: with which the scans were read and divided; undivided: they could not be
+    """
+    manifest, stops = audit.evidence.manifest, audit.of(Severity.STOP)
+    if not manifest.label_names:
+        held = "masks" if manifest.mask_names else "boxes"
+        return f"not with this version: there are {held} and no label, and it trains classifiers"
+    if not all(_DROPS in stop.remedy for stop in stops):
+        return "not yet: training would stop at what is marked STOP"
+    if undivided:
+        return "not yet: training could not divide the patients either"
+    return _train_command(audit.evidence, path, [*_as_read(conf), *([(_DUPLICATES, _DROPS)] if stops else [])], conf)
+
+
+def _train_command(evidence: Evidence, path: Path, more: Sequence[tuple[str, Any]], conf: DataConf) -> str:
     task = "mri_cls" if any(len(one.record.sides_px) == 3 for one in evidence.measured) else "xray_cls"
-    root = manifest.root
+    root = evidence.manifest.root
     settings = [
         ("data.root", root),
         ("data.manifest", path.relative_to(root).as_posix() if path.is_relative_to(root) else path),
-        *_as_read(conf),
-        *_as_divided(manifest, conf.splits),
+        *more,
+        *_as_divided(evidence.manifest, conf.splits),
     ]
     words = [f"+task={task}", "data=custom", *(f"{name}={_value(value)}" for name, value in settings)]
     return f"python -m medcnn.train {shlex.join(words)}"

@@ -7,8 +7,6 @@ DICOM PS3.5 section 7 (data set), PS3.10 section 7 (file).
 
 from __future__ import annotations
 
-import io
-import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
 from medcnn.io.dicom.file_bytes import Content, cut_short, inflate
+from medcnn.io.files import FileStart
 from medcnn.scan import Reason, ScanRejected
 
 MAX_NESTING = 32  # sequences in sequences; real enhanced objects use about 6
@@ -76,30 +75,32 @@ def walk_file(
     wanted: frozenset[int] | None = None,
     *,
     stop: int | None = None,
+    start: FileStart | None = None,
     check_head: Callable[[bytes], None] = lambda head: None,
 ) -> Elements:
     """The elements of one file, in its order, up to the pixel data.
 
     wanted  tags to keep; None keeps all. Everything is checked, whether it is kept or not
     stop    a tag at which the walk may end early: for sorting files, not for reading them
+    start   the file's first bytes, where somebody has read them already
     check_head  called with the file's first bytes; raises where they are no DICOM
     Raises NOT_DICOM_PART10, TAG_INVALID, META_INVALID, NESTING, BOMB, PIXEL_DATA_TRUNCATED.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_FILE_BYTES:
-            raise ScanRejected(
-                Reason.SIZE_IMPLAUSIBLE, f"the file has {size / 2**30:.0f} GiB", "Split it into smaller objects"
-            )
-        content = Content(file, size)
-        check_head(content.bytes)
-        preamble, start = (content.bytes[:128], 132) if content.bytes[128:132] == b"DICM" else (b"", 0)
-        meta, begin = _meta(content, start)
+    start = start or FileStart.of(path)
+    size = start.size
+    if size > MAX_FILE_BYTES:
+        raise ScanRejected(
+            Reason.SIZE_IMPLAUSIBLE, f"the file has {size / 2**30:.0f} GiB", "Split it into smaller objects"
+        )
+    check_head(start.head)
+    with Content(start.head, size, lambda: path.open("rb")) as content:
+        preamble, first = (content.bytes[:128], 132) if content.bytes[128:132] == b"DICM" else (b"", 0)
+        meta, begin = _meta(content, first)
         syntax = _syntax(meta)
         inflated = None
         if syntax == DEFLATED:
             inflated = inflate(content.reach(size)[begin:])
-            content, begin = Content(io.BytesIO(inflated), len(inflated)), 0
+            content, begin = Content(inflated, len(inflated)), 0
         encoding = _encoding(content, begin, syntax)
         walk = Walk(content, encoding, wanted=wanted, stop=stop)
         walk.run(begin)
@@ -197,7 +198,7 @@ class Walk:
         """What follows the pixel data: padding, a signature; nothing that belongs in front of them."""
         if at < self._content.size:
             rest = self._content.piece(at, self._content.size - at)
-            walk = Walk(Content(io.BytesIO(rest), len(rest)), self._encoding, wanted=frozenset())
+            walk = Walk(Content(rest, len(rest)), self._encoding, wanted=frozenset())
             walk.run(0, last=tag)
 
     def _tag(self, at: int) -> int:

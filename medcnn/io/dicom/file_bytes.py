@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import io
 import zlib
-from typing import BinaryIO
+from collections.abc import Callable
+from types import TracebackType
+from typing import BinaryIO, Self
 
 from medcnn.scan import Reason, ScanRejected
 
-FIRST_PIECE_BYTES = 2**15  # holds the whole header of most files
 MAX_INFLATED_BYTES = 512 * 2**20
 
 
 class Content:
-    """The start of a file, as far as it was needed; never more than the file holds."""
+    """The start of a file, as far as it was needed; never more than the file holds. Opened where its head is short."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file, self.size = file, size
-        self.bytes = file.read(min(FIRST_PIECE_BYTES, size))
+    def __init__(self, head: bytes, size: int, opened: Callable[[], BinaryIO] | None = None) -> None:
+        self.bytes, self.size = head, size
+        self._open = opened
+        self._file: BinaryIO | None = None if opened else io.BytesIO(head)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _from(self, start: int) -> BinaryIO:
+        if self._file is None:
+            assert self._open is not None
+            self._file = self._open()
+        self._file.seek(start)
+        return self._file
 
     def reach(self, end: int) -> bytes:
         """The bytes from the start up to end at least; PIXEL_DATA_TRUNCATED where the file has fewer."""
         if end > self.size:
             raise cut_short()
         if end > (held := len(self.bytes)):
-            self._file.seek(held)
-            self.bytes += self._file.read(max(end - held, held))  # doubling, or long headers would be copied often
+            self.bytes += self._from(held).read(
+                max(end - held, held)
+            )  # doubling, or long headers would be copied often
             if end > len(self.bytes):
                 raise cut_short()
         return self.bytes
@@ -33,8 +53,7 @@ class Content:
         """Bytes anywhere, not kept."""
         if start + length <= len(self.bytes):
             return self.bytes[start : start + length]
-        self._file.seek(start)
-        return self._file.read(length)
+        return self._from(start).read(length)
 
 
 def inflate(packed: bytes) -> bytes:

@@ -21,6 +21,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from medcnn.io.dicom.elements import UNDEFINED, Elements, PixelPlace, nesting, read_pixels, walk_file
+from medcnn.io.files import FileStart
 from medcnn.scan import Reason, ScanRejected
 
 # pydicom's warnings and log lines quote raw values, which may be a patient's; what matters of them is a Rejection here.
@@ -117,14 +118,17 @@ class DicomFile:
             del self.header[self.elements.pixels.tag]
 
 
-def read_file(path: Path, *, tags: frozenset[int] | None = None, stop: int | None = None) -> DicomFile:
+def read_file(
+    path: Path, *, tags: frozenset[int] | None = None, stop: int | None = None, start: FileStart | None = None
+) -> DicomFile:
     """Walk one DICOM file, not yet known to be an image.
 
     tags  to keep; None keeps all
     stop  a tag where a walk that only sorts files may end: nothing behind it is known then
+    start the file's first bytes, where somebody has read them already
     """
     try:
-        elements = walk_file(path, tags, stop=stop, check_head=_check_head)
+        elements = walk_file(path, tags, stop=stop, start=start, check_head=_check_head)
     except ScanRejected:
         with path.open("rb") as file:
             head = file.read(256)

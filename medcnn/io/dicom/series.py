@@ -14,6 +14,7 @@ from pydicom.tag import Tag
 from medcnn.io.content import DICOM_SUFFIXES
 from medcnn.io.dicom.header import DicomFile, check_is_image, read_file, text, uid_of
 from medcnn.io.dicom.slices import READ_TAGS, open_image
+from medcnn.io.files import FileStart
 from medcnn.scan import SKIPPED_IN_A_FOLDER, Reason, ScanRejected
 
 SERIES_MODALITIES = frozenset({"MR", "CT", "PT"})
@@ -54,19 +55,18 @@ class Header:
         return self.modality in SERIES_MODALITIES and bool(self.series)
 
 
-def header_of(path: Path) -> Header:
+def header_of(path: Path, start: FileStart | None = None) -> Header:
     """Raises ScanRejected where the file is no DICOM image. Remembered while the file stays as it is.
 
     A folder that holds hundreds of series is asked for each of them: its files are looked into once.
     """
-    status = path.stat()
-    mark = (status.st_size, status.st_mtime_ns, status.st_ino)
+    mark = start.mark if start else _mark(path)
     with _lock:
         known = _headers.get(path)
         if known is not None and known[0] == mark:
             _headers.move_to_end(path)
             return known[1]
-    header = _read(path)
+    header = _read(path, start)
     with _lock:
         _headers[path] = mark, header
         if len(_headers) > _KEPT:
@@ -78,12 +78,17 @@ _headers: OrderedDict[Path, tuple[tuple[int, int, int], Header]] = OrderedDict()
 _lock = Lock()
 
 
-def _read(path: Path) -> Header:
-    file = read_file(path, tags=SERIES_TAGS, stop=_STOP)
+def _mark(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _read(path: Path, start: FileStart | None) -> Header:
+    file = read_file(path, tags=SERIES_TAGS, stop=_STOP, start=start)
     if "Rows" in file.header:
         check_is_image(file, pixels_unknown=True)
     else:
-        check_is_image(read_file(path))
+        check_is_image(read_file(path, start=start))
     return _header(file)
 
 
