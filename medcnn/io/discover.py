@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from medcnn.io.content import Content, content_of
@@ -21,6 +22,7 @@ from medcnn.scan import Reason, Rejection, ScanRejected
 
 READERS = 8  # threads: what a network drive makes wait for overlaps
 _AT_ONCE = 32  # files one thread takes at a time
+_SLOW_S = 3e-4  # a file; a local disk needs a tenth
 Report = Callable[[int], None]
 
 
@@ -84,20 +86,30 @@ def discover(
 
 
 def _looks(files: Iterable[Path | Skipped], base: Path) -> Iterator[_Look]:
-    """What each file is, in the files' order.
+    """What each file is, in the files' order."""
+    pieces = _pieces(files)
+    first = next(pieces, [])
+    began = time.perf_counter()
+    starts = _starts(first, base)
+    slow = time.perf_counter() - began > _SLOW_S * len(first)
+    for piece in chain([starts], _read_ahead(pieces, base) if slow else (_starts(one, base) for one in pieces)):
+        yield from (_look(start, base) for start in piece)
 
-    Threads read the first bytes ahead, a few pieces at a time, so that memory does not follow the folder; what they
-    mean is worked out here, for Python does that in one thread at a time anyway.
+
+def _read_ahead(pieces: Iterable[Sequence[Path | Skipped]], base: Path) -> Iterator[list[FileStart | Skipped]]:
+    """First bytes, read by threads a few pieces ahead, so that memory does not follow the folder.
+
+    Only where files come slowly, from a network: on a disk that answers at once threads wait for each other instead.
     """
     waiting: deque[Future[list[FileStart | Skipped]]] = deque()
     with ThreadPoolExecutor(READERS, thread_name_prefix="medcnn-discover") as pool:
         try:
-            for piece in _pieces(files):
+            for piece in pieces:
                 waiting.append(pool.submit(_starts, piece, base))
                 if len(waiting) > 2 * READERS:
-                    yield from (_look(start, base) for start in waiting.popleft().result())
+                    yield waiting.popleft().result()
             while waiting:
-                yield from (_look(start, base) for start in waiting.popleft().result())
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 
 from medcnn.io.discover import Found, Skipped, discover
+from medcnn.io.files import FileStart
 from medcnn.io.read import read_scan, source_files
 from medcnn.scan import Reason, ScanRejected
 
@@ -131,3 +135,22 @@ def test_a_nifti_pair_is_one_case_by_its_header(tmp_path: Path) -> None:
     assert [item.reference for item in found if isinstance(item, Skipped)] == ["alone.img"]
     assert source_files(tmp_path, "pair.hdr") == [tmp_path / "pair.hdr", tmp_path / "pair.img"]
     assert np.array_equal(read_scan(tmp_path, "pair.hdr").voxels[0], voxels)
+
+
+def test_a_slow_drive_is_read_ahead_and_nothing_changes(
+    tmp_path: Path, write_image: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        write_image(np.full((2, 2), number, "u2"), f"x/{number:03d}.dcm")
+    at_once = list(discover(tmp_path))
+    threads: set[str] = set()
+    real = FileStart.of
+
+    def slowly(path: Path) -> FileStart:
+        threads.add(threading.current_thread().name.rpartition("_")[0])
+        time.sleep(0.002)
+        return real(path)
+
+    monkeypatch.setattr(FileStart, "of", slowly)
+    assert list(discover(tmp_path)) == at_once
+    assert threads == {"", "medcnn-discover"}, "the first files by themselves, the others ahead"

@@ -123,8 +123,8 @@ def _meta(content: Content, start: int) -> tuple[dict[BaseTag, RawDataElement], 
     """Group 0002, always explicit little endian; and where the data set begins."""
     if content.size < start + 8 or content.bytes[start : start + 2] != b"\x02\0":
         return {}, start
-    walk = Walk(content, Encoding(implicit=False, little=True), only_group=2)
-    walk.run(start)
+    walk = Walk(content, Encoding(implicit=False, little=True))
+    walk.run_group(start, 2)
     return walk.found, walk.position
 
 
@@ -152,10 +152,9 @@ class Walk:
         *,
         wanted: frozenset[int] | None = None,
         stop: int | None = None,
-        only_group: int | None = None,
     ) -> None:
         self._content, self._encoding = content, encoding
-        self._wanted, self._stop, self._only_group = wanted, stop, only_group
+        self._wanted, self._stop = wanted, stop
         order: Literal["<", ">"] = "<" if encoding.little else ">"
         self._short = struct.Struct(f"{order}HH2sH").unpack_from
         self._long = struct.Struct(f"{order}I").unpack_from
@@ -166,16 +165,11 @@ class Walk:
 
     def run(self, begin: int, *, last: int = -1) -> None:
         """The whole data set; stands behind its last element, or at the element it stopped at. last: tag in front."""
-        size, at = self._content.size, begin
-        stop, group = self._stop, self._only_group
-        implicit, wanted = self._encoding.implicit, self._wanted
+        size, at, wanted = self._content.size, begin, self._wanted
+        stop = UNDEFINED if self._stop is None else self._stop
         while at < size:
-            if size - at < 8:
-                raise cut_short()
-            if group is not None and self._tag(at) >> 16 != group:
-                break
-            tag, vr, start, length = self._head(at, implicit=implicit)
-            if stop is not None and tag >= stop:
+            tag, vr, start, length = self._next(at)
+            if tag >= stop:
                 break
             if tag <= last:
                 raise _disorder()
@@ -184,15 +178,40 @@ class Walk:
                 at = self._pixel_data(tag, vr, start, length)
                 self._check_rest(at, tag)
                 break
+            end = start + length
             if length == UNDEFINED or vr == b"SQ" or not vr:
-                end = self._end(tag, vr, start, length, depth=0, implicit=implicit)
-            elif (end := start + length) > size:
+                end = self._end(tag, vr, start, length, depth=0, implicit=self._encoding.implicit)
+            elif end > size:
                 raise cut_short()
             if wanted is None or tag in wanted:
                 self._keep(tag, vr, start, end, length)
             at = end
             self.count += 1
         self.position = min(at, size)
+
+    def run_group(self, begin: int, group: int) -> None:
+        """Only the elements of one group, which stand together."""
+        size, at = self._content.size, begin
+        while at < size and self._tag(at) >> 16 == group:
+            tag, vr, start, length = self._next(at)
+            if start + length > size:
+                raise cut_short()
+            self._keep(tag, vr, start, start + length, length)
+            at = start + length
+        self.position = at
+
+    def _next(self, at: int) -> tuple[int, bytes, int, int]:
+        """As _head, fast for what nearly all elements are."""
+        data = self._content.bytes
+        if at + 12 > len(data):
+            if self._content.size - at < 8:
+                raise cut_short()
+            data = self._content.reach(min(at + 12, self._content.size))
+        if not self._encoding.implicit:
+            group, element, vr, length = self._short(data, at)
+            if vr in _SHORT:
+                return group << 16 | element, vr, at + 8, length
+        return self._head(at, implicit=self._encoding.implicit)
 
     def _check_rest(self, at: int, tag: int) -> None:
         """What follows the pixel data: padding, a signature; nothing that belongs in front of them."""

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,12 +74,28 @@ def starts_with_an_element(head: bytes) -> bool:
 class DicomFile:
     """One DICOM file, its structure checked from end to end, its pixel data left where they are.
 
-    header  the elements asked for; without pixel data
+    elements  those asked for, as bytes
     """
 
     path: Path
-    header: FileDataset
     elements: Elements
+
+    @cached_property
+    def header(self) -> FileDataset:
+        """What pydicom makes of the elements; without pixel data until image() reads them."""
+        return _dataset(self.path, self.elements)
+
+    def text(self, keyword: str) -> str:
+        """A value as one line, without pydicom where it is plain text: sorting files asks for nothing else."""
+        raw = self.elements.data.get(_tag(keyword))
+        if raw is None:
+            return ""
+        plain = _plain_text(raw)
+        return text(self.header, keyword) if plain is None else plain
+
+    def has(self, keyword: str) -> bool:
+        """Whether the file has this element."""
+        return _tag(keyword) in self.elements.data
 
     @property
     def has_pixels(self) -> bool:
@@ -139,7 +155,7 @@ def read_file(
         raise ScanRejected(
             Reason.NOT_DICOM_PART10, "it starts like DICOM but holds no readable element", "Export the file again"
         )
-    return DicomFile(path, _dataset(path, elements), elements)
+    return DicomFile(path, elements)
 
 
 def _check_head(head: bytes) -> None:
@@ -197,17 +213,17 @@ def check_is_image(file: DicomFile, *, pixels_unknown: bool = False) -> None:
 
     pixels_unknown  the walk ended before them: whether they are there shows when the scan is read
     """
-    header = file.header
-    own_class, *_ = [uid_of(header, keyword) for keyword in _IDENTIFIERS]
-    stored_class = text(header.file_meta, "MediaStorageSOPClassUID")
+    own_class, *_ = [uid_of(file, keyword) for keyword in _IDENTIFIERS]
+    stored = file.elements.meta.get(_tag("MediaStorageSOPClassUID"))
+    stored_class = (_plain_text(stored) or "") if stored is not None else ""
     if own_class and stored_class and own_class != stored_class:
         raise ScanRejected(
             Reason.META_INVALID, "the file's header and its content name different kinds of object", _AGAIN
         )
     sop_class = own_class or stored_class
-    has_pixels = file.has_pixels or (pixels_unknown and "Rows" in header)
+    has_pixels = file.has_pixels or (pixels_unknown and file.has("Rows"))
     # without a SOP class of its own it may be any fragment; with one, with rows, or with nothing at all, it was cut
-    claims_pixels = "Rows" in header or file.elements.count == 0 or own_class.startswith(_STORAGE)
+    claims_pixels = file.has("Rows") or file.elements.count == 0 or own_class.startswith(_STORAGE)
     if sop_class.startswith(_NO_PIXELS) or (not has_pixels and not claims_pixels):
         raise _not_an_image()
     if not has_pixels:
@@ -235,13 +251,23 @@ def _raw(dataset: Dataset, keyword: str) -> Any:
         return None
 
 
+def _plain_text(raw: RawDataElement) -> str | None:
+    """The words of an element that is text without an alphabet of its own; None for any other."""
+    value = raw.value or b""
+    if raw.VR not in _WORDS or not value.isascii():
+        return None
+    if b"\\" not in value:
+        return value.decode("ascii").strip(" \0")
+    return "\\".join(part.strip(" \0") for part in value.decode("ascii").split("\\"))
+
+
 def text(dataset: Dataset, keyword: str) -> str:
     """A value as one line, multiple values joined as DICOM writes them; "" where there is none."""
     raw = _raw(dataset, keyword)
     if raw is None:
         return ""
-    if isinstance(raw, RawDataElement) and raw.VR in _WORDS and (raw.value or b"").isascii():
-        return "\\".join(part.strip(" \0") for part in (raw.value or b"").decode("ascii").split("\\"))
+    if isinstance(raw, RawDataElement) and (plain := _plain_text(raw)) is not None:
+        return plain
     with reader_errors():
         value = dataset.get(keyword)
     if value is None:
@@ -319,9 +345,9 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     return int(found[0])
 
 
-def uid_of(dataset: Dataset, keyword: str) -> str:
+def uid_of(file: DicomFile, keyword: str) -> str:
     """A UID, or "". Letters pass, for anonymisers write them; TAG_INVALID for what no program writes."""
-    uid = text(dataset, keyword)
+    uid = file.text(keyword)
     if uid and not _UID.fullmatch(uid):
         raise ScanRejected(Reason.TAG_INVALID, f"{keyword} is no UID", "Export the file again")
     return uid

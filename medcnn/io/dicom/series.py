@@ -12,7 +12,7 @@ from threading import Lock
 from pydicom.tag import Tag
 
 from medcnn.io.content import DICOM_SUFFIXES
-from medcnn.io.dicom.header import DicomFile, check_is_image, read_file, text, uid_of
+from medcnn.io.dicom.header import DicomFile, check_is_image, read_file, uid_of
 from medcnn.io.dicom.slices import READ_TAGS, open_image
 from medcnn.io.files import FileStart
 from medcnn.scan import SKIPPED_IN_A_FOLDER, Reason, ScanRejected
@@ -85,7 +85,7 @@ def _mark(path: Path) -> tuple[int, int, int]:
 
 def _read(path: Path, start: FileStart | None) -> Header:
     file = read_file(path, tags=SERIES_TAGS, stop=_STOP, start=start)
-    if "Rows" in file.header:
+    if file.has("Rows"):
         check_is_image(file, pixels_unknown=True)
     else:
         check_is_image(read_file(path, start=start))
@@ -93,31 +93,29 @@ def _read(path: Path, start: FileStart | None) -> Header:
 
 
 def _header(file: DicomFile) -> Header:
-    dataset = file.header
-    frames = text(dataset, "NumberOfFrames")
+    frames = file.text("NumberOfFrames")
     return Header(
         path=file.path,
-        series=intern(uid_of(dataset, "SeriesInstanceUID")),
-        study=intern(uid_of(dataset, "StudyInstanceUID")),
-        uid=uid_of(dataset, "SOPInstanceUID"),
-        modality=intern(text(dataset, "Modality").upper()),
-        body_part=intern(text(dataset, "BodyPartExamined").upper()),
-        patient_id=intern(text(dataset, "PatientID")),
-        is_localizer="LOCALIZER" in text(dataset, "ImageType").upper().split("\\"),
+        series=intern(uid_of(file, "SeriesInstanceUID")),
+        study=intern(uid_of(file, "StudyInstanceUID")),
+        uid=uid_of(file, "SOPInstanceUID"),
+        modality=intern(file.text("Modality").upper()),
+        body_part=intern(file.text("BodyPartExamined").upper()),
+        patient_id=intern(file.text("PatientID")),
+        is_localizer="LOCALIZER" in file.text("ImageType").upper().split("\\"),
         frames=int(frames) if frames.isdecimal() else 1,
         facts=tuple(_facts(file)),
     )
 
 
 def _facts(file: DicomFile) -> list[tuple[str, str]]:
-    dataset = file.header
-    scanner = " ".join(text(dataset, keyword) for keyword in ("Manufacturer", "ManufacturerModelName")).strip()
-    field_t = text(dataset, "MagneticFieldStrength")
+    scanner = " ".join(file.text(keyword) for keyword in ("Manufacturer", "ManufacturerModelName")).strip()
+    field_t = file.text("MagneticFieldStrength")
     found = {
         "scanner": f"{scanner} {field_t} T".strip() if field_t and scanner else scanner,
-        "sex": text(dataset, "PatientSex").upper()[:1],
-        "age_years": age_years(text(dataset, "PatientAge")),
-        "view": text(dataset, "ViewPosition").upper()[:16],
+        "sex": file.text("PatientSex").upper()[:1],
+        "age_years": age_years(file.text("PatientAge")),
+        "view": file.text("ViewPosition").upper()[:16],
     }
     return [(name, intern(value[:64])) for name, value in found.items() if value]
 

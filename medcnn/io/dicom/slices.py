@@ -159,14 +159,14 @@ def _slice(file: DicomFile, header: Dataset, frame: int) -> Slice:
     return Slice(
         file=file,
         frame=frame,
-        uid=uid_of(file.header, "SOPInstanceUID"),
+        uid=uid_of(file, "SOPInstanceUID"),
         header=header,
         position_mm=position_mm,
         row=row,
         column=column,
         spacing_mm=_spacing(header),
         size=(integer(file.header, "Rows"), integer(file.header, "Columns")),
-        alike=(*(text(file.header, keyword) for keyword in ALIKE), _scaling(header)),
+        alike=(*(file.text(keyword) for keyword in ALIKE), _scaling(header)),
     )
 
 
