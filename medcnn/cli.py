@@ -9,7 +9,7 @@ from medcnn import __version__
 from medcnn.config.fields import nearest
 
 VERBS = {
-    "prepare": "a folder with a folder per class becomes a manifest",
+    "prepare": "a folder of scans becomes a manifest, and an audit of it",
     "train": "a manifest becomes a model package in a run",
     "evaluate": "a model and labelled data become metrics with intervals",
     "predict": "a model and a folder of scans become predictions",

@@ -297,6 +297,8 @@ def _in_words(error: Exception, word: str, known: Sequence[str] = ()) -> str:
     if word and (conf_folder() / key).is_dir() and not found:
         close = nearest(value, choices(key))
         return f"{word}: conf/{key} has no {value!r}, it has {', '.join(choices(key))}.{close}"
+    if "is not a ListConfig" in first and not value.startswith("["):
+        return f"{word}: this setting is a list. Write {key}=[{value}]"
     if "Could not override" in str(error) or "not in" in first or "Error merging override" in str(error):
         if known and key not in known:
             return f"{word}: there is no setting {key!r}.{_nearest_key(key, list(known))}"

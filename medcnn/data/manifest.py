@@ -92,8 +92,8 @@ def find_manifest(root: Path, named: str) -> Path:
         return found[0]
     if not found:
         raise DataError(
-            f"data.root: {root} holds no manifest (manifest.csv or an .npz). For folders per class, run "
-            f"`python -m medcnn.prepare input={root} output={root}/manifest.csv`; see docs/data.md for the columns"
+            f"data.root: {root} holds no manifest (manifest.csv or an .npz). Make one: "
+            f"`python -m medcnn.prepare input={root} output={root}/manifest.csv`; see docs/data.md for the layouts"
         )
     raise DataError(f"data.manifest: {len(found)} candidates in {root}, name one: {', '.join(p.name for p in found)}")
 

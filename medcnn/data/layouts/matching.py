@@ -46,6 +46,11 @@ class Match:
     column: str
     kind: str
     scans: list[list[int]] = field(repr=False)
+    of_parts: frozenset[int] = frozenset()  # rows whose scans are the volumes of one series, told apart by split_by
+
+    def may_be_several(self, row: int) -> bool:
+        """Whether a row may name more than one scan."""
+        return self.kind in OF_SEVERAL or row in self.of_parts
 
     @property
     def rows_matched(self) -> int:
@@ -54,7 +59,9 @@ class Match:
     @property
     def rows_sure(self) -> int:
         """Rows that name what they may: several scans only where one value stands for several."""
-        return sum(len(scans) == 1 or (bool(scans) and self.kind in OF_SEVERAL) for scans in self.scans)
+        return sum(
+            len(scans) == 1 or (bool(scans) and self.may_be_several(row)) for row, scans in enumerate(self.scans)
+        )
 
     @property
     def scans_matched(self) -> int:
@@ -97,12 +104,18 @@ class ScanNames:
         found = []
         for kind in KINDS:
             scans = {value: self.of(kind, value) if value else [] for value in set(values)}
-            match = Match(column, kind, [scans[value] for value in values])
+            of_rows = [scans[value] for value in values]
+            of_parts = frozenset(row for row, named in enumerate(of_rows) if self._is_one_series(named))
+            match = Match(column, kind, of_rows, of_parts)
             if match.rows_matched:
                 found.append(match)
             if match.rows_sure == len(values):  # no less exact kind can do better
                 break
         return max(found, key=Match.rank, default=None)
+
+    def _is_one_series(self, scans: Sequence[int]) -> bool:
+        series = {self.found[scan].series for scan in scans}
+        return len(series) == 1 and "" not in series
 
     def best(self, table: Table) -> Match | None:
         """The column that names the scans. One that is called so and fits half the rows goes before any other."""

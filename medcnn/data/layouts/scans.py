@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from medcnn.data.boxes import read_boxes
 from medcnn.data.layouts.box_edges import BoxEdges
 from medcnn.data.layouts.listing import SPLIT_WORDS, Ask, Listing, Problems, scans_below, shown, some
-from medcnn.data.layouts.matching import KINDS, OF_SEVERAL, PATH, Match, ScanNames, leads_out
+from medcnn.data.layouts.matching import KINDS, PATH, Match, ScanNames, leads_out
 from medcnn.data.layouts.row_boxes import boxes_of_rows
 from medcnn.data.layouts.table import Table, read_table
 from medcnn.data.layouts.table_labels import Roles, roles_of
@@ -95,7 +95,7 @@ def _rows_of_scans(table: Table, channels: dict[str, Match], root: Path, problem
                 problems.add(
                     f"row {number}: {Reason.PATH_ESCAPE}, the path in {match.column!r} leads out of the folder"
                 )
-            elif len(scans) > 1 and (match.kind not in OF_SEVERAL or len(channels) > 1):
+            elif len(scans) > 1 and (not match.may_be_several(row) or len(channels) > 1):
                 what = "two places" if match.kind == PATH else "several scans of this name"
                 problems.add(f"row {number}: {match.column!r} names {len(scans)} scans ({what}). Give relative paths")
             else:

@@ -310,3 +310,30 @@ def test_brain_tumours(medcnn_data: Path, keyring: Any) -> None:
     assert found.class_names == ["glioma", "meningioma", "pituitary"]
     first = next(case for case in found.cases if case.images[""] == "images/1.jpg")
     assert read_boxes(first.boxes) == [Box((133.12, 88.32, 189.44, 126.72), "meningioma")]
+
+
+@pytest.mark.parametrize("column", ["folder", "SeriesInstanceUID", "patient_id"])
+def test_the_volumes_of_one_series_share_its_label(column: str, dicom: Write, text: Write, listed: Read) -> None:
+    """split_by makes several cases of one series; the table knows the series only."""
+    uids = {"knee": "1.2.3.1", "hip": "1.2.3.2"}
+    for name, uid in uids.items():
+        for number in range(8):
+            place, echo = number % 4, (5, 30)[number // 4]
+            dicom(
+                f"{name}/{number}.dcm",
+                number,
+                f"patient of {name}",
+                Modality="MR",
+                SOPClassUID="1.2.840.10008.5.1.4.1.1.4",
+                SeriesInstanceUID=uid,
+                SOPInstanceUID=f"{uid}.{number + 1}",
+                EchoTime=echo,
+                ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                ImagePositionPatient=[0, 0, 3 * place],
+                PixelSpacing=[1, 1],
+            )
+    called = {"folder": lambda n: n, "SeriesInstanceUID": uids.get, "patient_id": lambda n: f"patient of {n}"}[column]
+    text("labels.csv", f"{column},label\n" + "".join(f"{called(name)},{name[0]}\n" for name in uids))
+    found = listed(labels=TABLE, split_by=("echo",))
+    assert labels_of(found) == {f"{name}#echo={echo}": name[0] for name in uids for echo in (5, 30)}
+    assert len({case.case_id for case in found.cases}) == 4
