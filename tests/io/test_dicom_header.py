@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -111,10 +109,7 @@ def test_C29_a_lying_size_is_rejected_before_memory_is_taken(
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
     dataset.save_as(tmp_path / "lie.dcm")
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    assert rejected(tmp_path / "lie.dcm", selector).code is Reason.SIZE_IMPLAUSIBLE
-    assert time.process_time() - start < 1
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+    assert rejected(tmp_path / "lie.dcm", selector).code is Reason.SIZE_IMPLAUSIBLE  # memory: test_cases_dicom.py
 
 
 def nested(depth: int, *, undefined: bool) -> bytes:
@@ -174,9 +169,7 @@ def test_C32_deflated(read: Read, rejected: Read, bundled: Bundled, tmp_path: Pa
     packer = zlib.compressobj(1, wbits=-15)
     zeros = b"".join(packer.compress(bytes(10**7)) for _ in range(100)) + packer.flush()
     (tmp_path / "bomb.dcm").write_bytes(content[:length] + zeros)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert rejected(tmp_path / "bomb.dcm").code is Reason.BOMB
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+    assert rejected(tmp_path / "bomb.dcm").code is Reason.BOMB  # memory: test_cases_dicom.py
 
 
 def test_damaged_rle_ends_typed_every_time(rejected: Read, bundled: Bundled, tmp_path: Path) -> None:
