@@ -15,7 +15,9 @@ from pathlib import Path
 
 def main() -> None:
     """One after another, each in a process of its own."""
-    commands = [["benchmarks.startup"], ["benchmarks.overhead"]]
+    commands = [["benchmarks.startup"], ["benchmarks.overhead"], ["benchmarks.reading"]]
+    for kind in ("dicom", "nifti"):
+        commands.append(["benchmarks.robustness", kind, "--count", "10000", "--jobs", "2"])
     data = os.environ.get("MEDCNN_DATA")
     if data and (root := Path(data) / "pneumoniamnist").is_dir():
         commands.append(["benchmarks.pneumoniamnist", f"root={root}"])

@@ -85,7 +85,8 @@ def check_file(layout: Layout, frame: int | None = None) -> None:
     for tag in MODULE:
         if (found := layout.find(tag)) is None or found.end == found.value:
             raise Malformed("an element that every image must have is missing or empty")
-    if text(layout, layout.find(0x00020002)) != text(layout, layout.find(SOP_CLASS)):
+    own_class = layout.find(SOP_CLASS)  # real files leave it out
+    if own_class is not None and text(layout, layout.find(0x00020002)) != text(layout, own_class):
         raise Malformed("the file meta names another kind of object than the data set")
     _check_pixel_module(layout, frame)
     _check_rescale(layout)

@@ -30,7 +30,7 @@ IMPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_SYNTAX = 0x00020010
+_SYNTAX, _GROUP_LENGTH = 0x00020010, 0x00020000
 _AGAIN = "Export the file again"
 
 
@@ -125,6 +125,9 @@ def _meta(content: Content, start: int) -> tuple[dict[BaseTag, RawDataElement], 
         return {}, start
     walk = Walk(content, Encoding(implicit=False, little=True))
     walk.run_group(start, 2)
+    told = walk.found.get(BaseTag(_GROUP_LENGTH))
+    if told is not None and int.from_bytes(told.value or b"", "little") > content.size:
+        raise cut_short()  # writers often miscount it by a few bytes; this much is damage
     return walk.found, walk.position
 
 
@@ -281,12 +284,16 @@ class Walk:
         return self._tag(at), self._long(self._content.bytes, at + 4)[0]
 
     def _item(self, at: int, end: int | None, depth: int, *, implicit: bool) -> int:
+        last = -1
         while end is None or at < end:
             tag, vr, start, length = self._head(at, implicit=implicit)
             if tag == _ITEM_END and end is None and not length:
                 return start
             if tag >> 16 == 0xFFFE:
                 raise _bad_length()
+            if tag <= last:
+                raise _disorder()
+            last = tag
             if tag in PIXELS and length == UNDEFINED:  # an icon, compressed
                 at, closed = self._fragments(start)
                 if not closed:

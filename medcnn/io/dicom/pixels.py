@@ -16,6 +16,7 @@ from medcnn.io.options import Voi
 from medcnn.scan import Reason, ScanRejected
 
 Values = npt.NDArray[np.floating[Any]]
+_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 
 
@@ -97,6 +98,8 @@ def rescale(header: Dataset) -> tuple[float, float]:
         raise _rescale_invalid("is no single finite number") from None
     if (slope is None and "RescaleSlope" in header) or (intercept is None and "RescaleIntercept" in header):
         raise _rescale_invalid("is there without a value")
+    if slope is None and intercept is None and text(header, "SOPClassUID") == _CT_IMAGE:
+        raise _rescale_invalid("is missing, without which a CT's values are no Hounsfield units")
     slope, intercept = slope or (1.0,), intercept or (0.0,)
     if slope[0] == 0:
         raise _rescale_invalid("has slope 0, which makes every pixel the same")
