@@ -245,7 +245,7 @@ def _divided(conf: PrepareConf, files: PreparedFiles, evidence: Evidence, earlie
     remarks: list[str] = []
     if earlier is not None:
         manifest, remarks = divided_again(manifest, earlier, files.returned(manifest.cases))
-    elif conf.splits:
+    elif conf.splits and not manifest.says_nothing:  # what is filled in decides who goes where
         try:
             manifest, remarks = with_splits(manifest, conf.data.splits)
         except DataError as error:  # the audit is worth having all the same

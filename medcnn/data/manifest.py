@@ -66,6 +66,11 @@ class Manifest:
         """[""] for one mask per case, else the names of several, [] without any."""
         return list(self.cases[0].masks)
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether no case has a label, a mask or a box: a list to be filled in."""
+        return not any(case.boxes or any((*case.labels.values(), *case.masks.values())) for case in self.cases)
+
     def of_split(self, split: str) -> list[Case]:
         """The cases of one split, or of all."""
         return [case for case in self.cases if split in ("all", case.split)]

@@ -25,6 +25,7 @@ from tiny_study import train_words, write_pictures
 from medcnn import prepare as verb
 from medcnn import whole_file
 from medcnn.config.compose import CommandLine, checked
+from medcnn.config.verbs import PrepareConf
 from medcnn.data.manifest import Manifest, read_manifest
 
 SETTLED_S = 60  # files that changed a moment ago are measured again; these are older
@@ -584,3 +585,26 @@ def test_real_volumes_with_masks_alone(ask: Ask, medcnn_data: Path) -> None:
     assert "recognised as msd" in said.text
     assert said.line("train").startswith("not with this version: there are masks")
     assert len(read_manifest(Path("out"), "")) == 208
+
+
+def test_a_folder_without_labels_is_listed_and_labelled_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First what is in it; then the same command with a table, over the same output."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    (tmp_path / "scans").mkdir()
+    for number in range(24):
+        pixels = generator.integers(0, 255, (24, 24), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "scans" / f"{number}.png")
+    first, _ = verb.prepare(PrepareConf(input="scans", output="out", layout="scans"))
+    listed = read_manifest(tmp_path / "scans", str(first))
+    assert listed.says_nothing
+    assert {case.split for case in listed.cases} == {""}
+    assert "fill in the labels, or run again with labels=<csv>" in capsys.readouterr().out
+    rows = "".join(f"{number}.png,{'ab'[number % 2]}\n" for number in range(24))
+    (tmp_path / "labels.csv").write_text(f"image,label\n{rows}")
+    second, _ = verb.prepare(PrepareConf(input="scans", output="out", labels="labels.csv"))
+    labelled = read_manifest(tmp_path / "scans", str(second))
+    assert [case.case_id for case in labelled.cases] == [case.case_id for case in listed.cases]
+    assert {case.split for case in labelled.cases} == {"train", "val", "calib", "test"}

@@ -29,6 +29,8 @@ def next_step(audit: Audit, path: Path, conf: DataConf, *, undivided: bool) -> s
     if not manifest.label_names:
         held = "masks" if manifest.mask_names else "boxes"
         return f"not with this version: there are {held} and no label, and it trains classifiers"
+    if manifest.says_nothing:
+        return "not yet: fill in the labels, or run again with labels=<csv>"
     if not all(_DROPS in stop.remedy for stop in stops):
         return "not yet: training would stop at what is marked STOP"
     if undivided:

@@ -18,7 +18,7 @@ from medcnn.errors import DataError
 from medcnn.io.discover import Found
 from medcnn.scan import Reason
 
-LOOKED_FOR = "a table of labels, given with labels=<csv>"
+LOOKED_FOR = "a table of labels, given with labels=<csv>; with layout=scans none is needed to look at any folder"
 
 
 def recognise(root: Path) -> str:
@@ -29,7 +29,7 @@ def recognise(root: Path) -> str:
 def read(ask: Ask) -> Listing:
     """Raises DataError with every problem."""
     if ask.labels is None:
-        raise DataError("labels: scans in any folders need a table that says what they are. Give labels=<csv>")
+        return _unlabelled(ask)
     table = read_table(ask.labels)
     found, skipped = scans_below(ask, ask.root)
     found = _without_masks(found, table)
@@ -47,6 +47,18 @@ def read(ask: Ask) -> Listing:
     listed = ask.labels.resolve()
     skipped = [item for item in skipped if (root / item.reference) != listed]
     return Listing("scans", cases, skipped, remarks, _class_names(cases, roles))
+
+
+def _unlabelled(ask: Ask) -> Listing:
+    """Without a table: everything that is there, with an empty column to fill in."""
+    found, skipped = scans_below(ask, ask.root)
+    cases = []
+    for item in found:
+        images = {"": item.reference}
+        case_id, patient = ask.case_id(images, item.identity), ask.keyring.patient_key(item.patient_id)
+        cases.append(Case(case_id, images, {"": ""}, patient, free=dict(item.facts)))
+    remarks = ["no labels were given: the column label is empty, fill it in, or run again with labels=<csv>"]
+    return Listing("scans", cases, skipped, remarks)
 
 
 def _class_names(cases: list[Case], roles: Roles) -> list[str]:

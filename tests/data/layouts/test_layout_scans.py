@@ -298,10 +298,6 @@ def test_junk_is_counted(pictures: list[str], text: Write, junk: Callable[[], No
     assert len(listed(labels=TABLE).skipped) == 4
 
 
-def test_a_table_is_needed(pictures: list[str], refused: Any) -> None:
-    assert "Give labels=<csv>" in refused(kind="scans")
-
-
 def test_brain_tumours(medcnn_data: Path, keyring: Any) -> None:
     from medcnn.data.layouts.read import read_layout
 
@@ -337,3 +333,13 @@ def test_the_volumes_of_one_series_share_its_label(column: str, dicom: Write, te
     found = listed(labels=TABLE, split_by=("echo",))
     assert labels_of(found) == {f"{name}#echo={echo}": name[0] for name in uids for echo in (5, 30)}
     assert len({case.case_id for case in found.cases}) == 4
+
+
+def test_any_folder_can_be_looked_at_without_labels(radiographs: None, picture: Write, listed: Read) -> None:
+    """What came from the scanner, before anybody has labelled it."""
+    picture("ward/a.png")
+    found = listed(kind="scans")
+    assert labels_of(found) == {**{f"study{n}/IM{n}.dcm": "" for n in range(1, 5)}, "ward/a.png": ""}
+    assert len({case.patient_id for case in found.cases if case.patient_id}) == 3
+    assert any("the column label is empty" in remark for remark in found.remarks)
+    assert found.class_names == []
