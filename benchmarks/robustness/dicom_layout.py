@@ -14,6 +14,7 @@ from typing import Literal
 from pydicom.datadict import dictionary_VM, dictionary_VR
 
 LONG_VR = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])
+_NUMBERS = frozenset(["AT", "FL", "FD", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"])
 SHORT_VR = frozenset(
     [
         "AE",
@@ -218,7 +219,7 @@ class _Walk:
         if vr not in LONG_VR and vr not in SHORT_VR:
             raise Malformed("an unknown VR")
         expected = vr_of(tag)
-        if expected != "UN" and vr != "UN" and vr not in expected.split(" or "):
+        if expected != "UN" and vr != "UN" and vr not in expected.split(" or ") and _matters(tag, vr, expected):
             raise Malformed("another VR than the dictionary's")
         if vr in SHORT_VR:
             return vr, at + 8, int(struct.unpack_from("<H" if self.little else ">H", self.data, at + 6)[0])
@@ -275,6 +276,11 @@ class _Walk:
         if self._long(at + 4) or not items:
             raise Malformed("no fragments, or a delimiter with a length")
         return replace(element, items=tuple(items), end=at + 8)
+
+
+def _matters(tag: int, vr: str, expected: str) -> bool:
+    """Writers differ in the VR of text that nobody needs; numbers for text, and what places pixels, is damage."""
+    return tag >> 16 in (0x0002, 0x0020, 0x0028, 0x7FE0) or (vr in _NUMBERS) != (expected.split(" or ")[0] in _NUMBERS)
 
 
 def vr_of(tag: int) -> str:

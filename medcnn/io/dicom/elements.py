@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
 from medcnn.io.dicom.file_bytes import Content, cut_short, inflate
+from medcnn.io.dicom.vr import LONG, SHORT, checked_vr, contradicts_kind, is_sequence
 from medcnn.io.files import FileStart
 from medcnn.scan import Reason, ScanRejected
 
@@ -28,8 +28,6 @@ UNDEFINED = 0xFFFFFFFF
 DEFLATED = "1.2.840.10008.1.2.1.99"
 IMPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SYNTAX, _GROUP_LENGTH = 0x00020010, 0x00020000
 _AGAIN = "Export the file again"
 
@@ -139,7 +137,7 @@ def _syntax(meta: dict[BaseTag, RawDataElement]) -> str:
 def _encoding(content: Content, begin: int, syntax: str) -> Encoding:
     """As the transfer syntax says, unless the first element has a VR and should not, or has none and should."""
     head = content.bytes[begin : begin + 6]
-    implicit = head[4:6] not in _SHORT and head[4:6] not in _LONG
+    implicit = head[4:6] not in SHORT and head[4:6] not in LONG
     if syntax:
         return Encoding(implicit, syntax != BIG)
     return Encoding(implicit, little=head[:1] != b"\0" or head[1:2] == b"\0")
@@ -176,6 +174,8 @@ class Walk:
                 break
             if tag <= last:
                 raise _disorder()
+            if vr and contradicts_kind(tag, vr):
+                raise _no_vr()
             last = tag
             if tag in PIXELS:
                 at = self._pixel_data(tag, vr, start, length)
@@ -194,9 +194,12 @@ class Walk:
 
     def run_group(self, begin: int, group: int) -> None:
         """Only the elements of one group, which stand together."""
-        size, at = self._content.size, begin
+        size, at, last = self._content.size, begin, -1
         while at < size and self._tag(at) >> 16 == group:
             tag, vr, start, length = self._next(at)
+            if tag <= last:
+                raise _disorder()
+            last = tag
             if start + length > size:
                 raise cut_short()
             self._keep(tag, vr, start, start + length, length)
@@ -212,7 +215,7 @@ class Walk:
             data = self._content.reach(min(at + 12, self._content.size))
         if not self._encoding.implicit:
             group, element, vr, length = self._short(data, at)
-            if vr in _SHORT:
+            if vr in SHORT:
                 return group << 16 | element, vr, at + 8, length
         return self._head(at, implicit=self._encoding.implicit)
 
@@ -238,9 +241,9 @@ class Walk:
             group, element, length = self._plain(data, at)
             return group << 16 | element, b"", at + 8, length
         group, element, vr, length = self._short(data, at)
-        if vr in _SHORT:
+        if vr in SHORT:
             return group << 16 | element, vr, at + 8, length
-        if vr in _LONG:
+        if vr in LONG:
             if at + 12 > len(data):
                 raise cut_short()
             return group << 16 | element, vr, at + 12, self._long(data, at + 8)[0]
@@ -257,7 +260,7 @@ class Walk:
         end = start + length
         if end > self._content.size:
             raise cut_short()
-        if vr == b"SQ" or (not vr and _is_sequence(tag)):
+        if vr == b"SQ" or (not vr and is_sequence(tag)):
             self._sequence(start, end, depth + 1, implicit=implicit)
         return end
 
@@ -333,32 +336,11 @@ class Walk:
         data = self._content.reach(end)
         undefined = length == UNDEFINED
         value = data[start : end - 8] if undefined else data[start:end]  # without the sequence's delimiter
-        name = "SQ" if undefined else _checked_vr(tag, vr.decode())
+        name = "SQ" if undefined else checked_vr(tag, vr.decode())
         encoding = self._encoding
         implicit = encoding.implicit or (undefined and vr == b"UN")
         kept = BaseTag(tag)
         self.found[kept] = RawDataElement(kept, name, len(value), value, start, implicit, encoding.little)
-
-
-def _is_sequence(tag: int) -> bool:
-    """Implicit files name no VR: the dictionary knows the public ones, private ones are never evaluated."""
-    return _vr_of(tag) == "SQ"
-
-
-def _checked_vr(tag: int, written: str) -> str | None:
-    """The VR as written, the dictionary's where the file names none or does not know. TAG_INVALID for another one."""
-    entry = DicomDictionary.get(tag)
-    if written in ("", "UN"):
-        return _vr_of(tag) or (written or None)
-    if entry is not None and written not in entry[0].split(" or "):
-        raise ScanRejected(Reason.TAG_INVALID, "an element has another type than DICOM gives it", _AGAIN)
-    return written
-
-
-def _vr_of(tag: int) -> str | None:
-    """None for a private element, and where the VR depends on other elements."""
-    entry = DicomDictionary.get(tag)
-    return None if entry is None or " or " in entry[0] else entry[0]
 
 
 def nesting() -> ScanRejected:

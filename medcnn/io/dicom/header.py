@@ -108,10 +108,9 @@ class DicomFile:
         if place is None:
             return self.header
         self._check_encapsulation(place)
-        if not place.whole and place.encapsulated:
-            raise ScanRejected(
-                Reason.PIXEL_DATA_TRUNCATED, "the encapsulated pixel data have no end", "Copy or export the file again"
-            )
+        if not place.whole:
+            found = "have no end" if place.encapsulated else "claim more bytes than follow"
+            raise ScanRejected(Reason.PIXEL_DATA_TRUNCATED, f"the pixel data {found}", "Copy or export the file again")
         value, encoding = read_pixels(self.path, self.elements), self.elements.encoding
         length = UNDEFINED if place.encapsulated else place.length
         tag = BaseTag(place.tag)

@@ -40,7 +40,14 @@ READ_TAGS = frozenset(  # all that reading a slice needs, pixel data aside
     for keyword in (
         *FRAME_KEYWORDS,
         *ALIKE,
-        *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "BodyPartExamined", "BurnedInAnnotation"),
+        *(
+            "SpecificCharacterSet",
+            "SOPClassUID",
+            "SOPInstanceUID",
+            "SeriesInstanceUID",
+            "BodyPartExamined",
+            "BurnedInAnnotation",
+        ),
         *("ViewPosition", "Laterality", "ImageLaterality"),
         *("Rows", "Columns", "NumberOfFrames", "PlanarConfiguration", "BitsStored", "HighBit"),
         *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
