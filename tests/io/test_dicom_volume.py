@@ -429,3 +429,16 @@ def test_no_message_tells_a_patient_or_a_uid(write_series: Write, phantom: np.nd
         read_volume([open_image(path) for path in write_series(phantom, change=change).iterdir()])
     assert "anary" not in str(caught.value)
     assert "1.2.3" not in str(caught.value)
+
+
+def test_a_slice_that_lost_everything_but_its_start_rejects_its_series(
+    write_series: Callable[..., Path], phantom: np.ndarray, rejected: Callable[..., Rejection]
+) -> None:
+    """Cut so early that it is no image any more: without its last slice the volume would look whole."""
+    folder = write_series(phantom)
+    last = max(folder.iterdir())
+    content = last.read_bytes()
+    last.write_bytes(content[: content.index(b"\x08\x00\x16\x00UI")])
+    assert rejected(folder).code is Reason.NOT_AN_IMAGE
+    last.write_bytes(b"")
+    assert rejected(folder).code is Reason.NOT_DICOM

@@ -246,6 +246,8 @@ class Walk:
         if vr in LONG:
             if at + 12 > len(data):
                 raise cut_short()
+            if length:  # two reserved bytes, which are zero
+                raise _no_vr()
             return group << 16 | element, vr, at + 12, self._long(data, at + 8)[0]
         if group == 0xFFFE:
             return group << 16 | element, b"", at + 8, self._long(data, at + 4)[0]

@@ -231,6 +231,12 @@ def check_is_image(file: DicomFile, *, pixels_unknown: bool = False) -> None:
         )
 
 
+def promises_an_image(head: bytes) -> bool:
+    """Whether a file's first bytes name an image class, whatever became of the rest."""
+    named = _class_in_meta(head[:512])
+    return named.startswith(_STORAGE) and not named.startswith(_NO_PIXELS)
+
+
 def _not_an_image() -> ScanRejected:
     return ScanRejected(
         Reason.NOT_AN_IMAGE,

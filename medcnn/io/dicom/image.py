@@ -33,8 +33,10 @@ def image_of(file: DicomFile, reading: Reading, *, frame: int | None, chosen: Ma
     check_burned_in(dataset, reading.burned_in)
     index = _frame_index(form, frame)
     header = frame_header(dataset, index)
+    for keyword, count in (("ImageOrientationPatient", 6), ("ImagePositionPatient", 3)):
+        numbers(header, keyword, count)  # a picture is put nowhere, but one that says nonsense of its place is damaged
     if text(dataset, "Modality").upper() in SERIES_MODALITIES:
-        place_of(header)  # a slice by itself is put nowhere, but one that says nonsense of its place is damaged
+        place_of(header)
     spacing_mm, spacing_facts = spacing_of(header, magnified=reading.magnification)
     meaning = frame_values(dataset, form, index, header, reading.voi)
     return Scan(

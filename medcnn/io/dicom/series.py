@@ -12,7 +12,7 @@ from threading import Lock
 from pydicom.tag import Tag
 
 from medcnn.io.content import DICOM_SUFFIXES
-from medcnn.io.dicom.header import DicomFile, check_is_image, read_file, uid_of
+from medcnn.io.dicom.header import DicomFile, check_is_image, promises_an_image, read_file, uid_of
 from medcnn.io.dicom.slices import READ_TAGS, open_image
 from medcnn.io.files import FileStart
 from medcnn.scan import SKIPPED_IN_A_FOLDER, Reason, ScanRejected
@@ -186,9 +186,9 @@ def _one_series(paths: Iterable[Path], series: str | None, look: Callable[[Path]
 
 
 def _may_have_been_dicom(path: Path, rejected: ScanRejected) -> bool:
-    """Whether a file without DICOM content may have lost it: empty, or neither text nor another known kind."""
-    if rejected.rejection.code is not Reason.NOT_DICOM:
-        return False
+    """Whether a file without an image may have lost it: it names an image class, is empty, or no text."""
     with path.open("rb") as file:
         head = file.read(512)
+    if rejected.rejection.code is not Reason.NOT_DICOM:
+        return rejected.rejection.code is Reason.NOT_AN_IMAGE and promises_an_image(head)
     return not head or path.suffix.lower() in DICOM_SUFFIXES or b"\0" in head
