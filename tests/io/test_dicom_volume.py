@@ -432,10 +432,14 @@ def test_no_message_tells_a_patient_or_a_uid(write_series: Write, phantom: np.nd
 
 
 def test_a_slice_that_lost_everything_but_its_start_rejects_its_series(
-    write_series: Callable[..., Path], phantom: np.ndarray, rejected: Callable[..., Rejection]
+    write_series: Callable[..., Path], phantom: np.ndarray, rejected: Callable[..., Any]
 ) -> None:
     """Cut so early that it is no image any more: without its last slice the volume would look whole."""
-    folder = write_series(phantom)
+
+    def change(number: int, data: Dataset) -> None:
+        data.ImageType = ["ORIGINAL", "PRIMARY"]
+
+    folder = write_series(phantom, change=change)
     last = max(folder.iterdir())
     content = last.read_bytes()
     last.write_bytes(content[: content.index(b"\x08\x00\x16\x00UI")])
