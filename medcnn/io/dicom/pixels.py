@@ -98,7 +98,7 @@ def rescale(header: Dataset) -> tuple[float, float]:
         raise _rescale_invalid("is no single finite number") from None
     if (slope is None and "RescaleSlope" in header) or (intercept is None and "RescaleIntercept" in header):
         raise _rescale_invalid("is there without a value")
-    if slope is None and intercept is None and text(header, "SOPClassUID") == _CT_IMAGE:
+    if (slope is None or intercept is None) and text(header, "SOPClassUID") == _CT_IMAGE:
         raise _rescale_invalid("is missing, without which a CT's values are no Hounsfield units")
     slope, intercept = slope or (1.0,), intercept or (0.0,)
     if slope[0] == 0:
