@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
-from medcnn.data.audit.appearance import signature_of
-from medcnn.data.audit.near import near_pairs
+from medcnn.data.audit.near import near_duplicate_pairs
 from medcnn.data.cache import Facts
 from medcnn.data.manifest import Case
 from medcnn.data.prepared import Prepared
@@ -59,12 +56,10 @@ def near_copies(prepared: Prepared) -> list[tuple[Case, Case]]:
     """
     if not 2 <= len(prepared) <= _MOST_COMPARED:
         return []
-    signatures = np.stack([signature_of(prepared.images[[index]][0].mean(axis=0)) for index in range(len(prepared))])
-    longest_px = np.full(len(prepared), max(prepared.images[[0]].shape[2:]))
-    pairs = [(pair.one, pair.other) for pair in near_pairs(signatures, longest_px)]
+    images = (prepared.images[[index]][0] for index in range(len(prepared)))
     cases, facts = prepared.cases, prepared.facts
     return [
         (cases[one], cases[other])
-        for one, other in pairs
+        for one, other, _ in near_duplicate_pairs(images)
         if cases[one].split != cases[other].split and facts[one].pixels != facts[other].pixels
     ]

@@ -18,6 +18,7 @@ at 32 x 32, compared at 64 x 64.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,13 +50,17 @@ class NearPair(NamedTuple):
     likeness: float
 
 
-def near_duplicate_pairs(images: npt.NDArray[np.floating], *, threshold: float | None = None) -> list[NearPair]:
-    """Among prepared images (n, C, H, W) or (n, C, I, J, K), channels averaged; the likest first."""
-    if len(images) < 2:
+def near_duplicate_pairs(
+    images: Iterable[npt.NDArray[np.floating]], *, threshold: float | None = None
+) -> list[NearPair]:
+    """Among prepared images (C, H, W) or (C, I, J, K), channels averaged; looked at one by one; the likest first."""
+    signatures, longest_px = [], []
+    for image in images:
+        signatures.append(signature_of(np.asarray(image, np.float32).mean(axis=0)))
+        longest_px.append(max(image.shape[1:]))
+    if len(signatures) < 2:
         return []
-    signatures = np.stack([signature_of(np.asarray(image, np.float32).mean(axis=0)) for image in images])
-    longest = np.full(len(images), max(images.shape[2:]))
-    return near_pairs(signatures, longest, threshold=threshold)
+    return near_pairs(np.stack(signatures), np.array(longest_px), threshold=threshold)
 
 
 def near_pairs(

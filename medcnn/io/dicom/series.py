@@ -24,7 +24,7 @@ SERIES_TAGS = frozenset(
         *("SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality"),
         *("Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "ViewPosition"),
         *("PatientID", "PatientSex", "PatientAge", "BodyPartExamined"),
-        *("StudyInstanceUID", "SeriesInstanceUID", "NumberOfFrames", "Rows"),
+        *("StudyInstanceUID", "SeriesInstanceUID", "Rows"),
     )
 )
 _STOP = 0x00280011  # just behind Rows
@@ -46,7 +46,6 @@ class Header:
     body_part: str
     patient_id: str = field(repr=False)
     is_localizer: bool
-    frames: int
     facts: tuple[tuple[str, str], ...]
 
     @property
@@ -93,7 +92,6 @@ def _read(path: Path, start: FileStart | None) -> Header:
 
 
 def _header(file: DicomFile) -> Header:
-    frames = file.text("NumberOfFrames")
     return Header(
         path=file.path,
         series=intern(uid_of(file, "SeriesInstanceUID")),
@@ -103,7 +101,6 @@ def _header(file: DicomFile) -> Header:
         body_part=intern(file.text("BodyPartExamined").upper()),
         patient_id=intern(file.text("PatientID")),
         is_localizer="LOCALIZER" in file.text("ImageType").upper().split("\\"),
-        frames=int(frames) if frames.isdecimal() else 1,
         facts=tuple(_facts(file)),
     )
 
