@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from medcnn.config.compose import CommandLine, checked
 from medcnn.config.transforms import RandomConf
@@ -29,7 +30,7 @@ from medcnn.planning.plan import Plan
 from medcnn.tasks.classification import ClassificationTask
 from medcnn.training.fit import fit
 from medcnn.training.interruption import Interruption
-from medcnn.training.job import Job, Validation
+from medcnn.training.job import Job
 from medcnn.training.optimisation import build_optimizer
 from medcnn.training.state import TrainingState
 from medcnn.transforms.random_steps import RandomSteps
@@ -101,11 +102,15 @@ def ours(conf: TrainConf, image: np.ndarray, target: np.ndarray, folder: Path) -
         make_optimizer=lambda module: build_optimizer(conf.trainer, module),
     )
     rule = OutputRule("binary", ("a", "b"))
-    validation = Validation(
-        image[:32], lambda logits: (0.0, {}), lambda module: Classifier([module], rule, torch.device("cpu"))
-    )
+
+    def measure(module: nn.Module) -> tuple[float, dict[str, float]]:
+        Classifier([module], rule, torch.device("cpu")).logits(image[:32])
+        return 0.0, {}
+
     batches = Batches(_Ready(image), target, order, workers=0)
-    job = Job(conf.trainer, plan, batches, validation, lambda _: task, 0, folder, Interruption(), _Silent())
+    job = Job(
+        conf.trainer, plan, lambda _: batches, lambda _: measure, lambda _: task, 0, folder, Interruption(), _Silent()
+    )
     began = time.perf_counter()
     fit(job, resume=False)
     return time.perf_counter() - began

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from medcnn.data.dataset import Dataset
     from medcnn.data.prepared import Prepared
     from medcnn.evaluation.classification import ClassificationResult
-    from medcnn.model_package import ModelPackage
-    from medcnn.review import Measured
+    from medcnn.model_package.opening import ModelPackage
+    from medcnn.study.classification.review import Measured
 
 log = logging.getLogger("medcnn.evaluate")
 
@@ -46,9 +46,9 @@ def evaluate(conf: EvaluateConf) -> ClassificationResult:
     Raises medcnn.errors.UserError (package, data, no space) and ConfigError with what to do.
     """
     require_folders(conf)
-    from medcnn.model_package import load_package
-    from medcnn.review import measure
+    from medcnn.model_package.opening import load_package
     from medcnn.run_folder import log_to_terminal, writing
+    from medcnn.study.classification.review import measure
 
     log_to_terminal()
     output = Path(conf.output).expanduser().absolute()
@@ -123,7 +123,7 @@ def _write(conf: EvaluateConf, output: Path, package: ModelPackage, measured: Me
     from medcnn.data.privacy import Keyring, key_file
     from medcnn.reporting.page import Report, Section, SplitSummary, write_report
     from medcnn.reporting.tables import show_results
-    from medcnn.review import draw, worst_cases, write_predictions
+    from medcnn.study.classification.review import draw, worst_cases, write_predictions
 
     keyring = Keyring.at(key_file(conf.privacy.key_file, output))
     write_predictions(output / "predictions.csv", [measured], keyring)

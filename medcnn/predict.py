@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from medcnn.batch.ledger import Row
     from medcnn.data.privacy import Keyring
     from medcnn.io.options import Reading
-    from medcnn.model_package import ModelPackage
+    from medcnn.model_package.opening import ModelPackage
     from medcnn.training.interruption import Interruption
 
 log = logging.getLogger("medcnn.predict")
@@ -127,7 +127,7 @@ def _opened(conf: PredictConf) -> ModelPackage:
     """The package, its networks loaded and checked. Raises PackageError."""
     from medcnn.errors import PackageError
     from medcnn.explain.gradcam import target_layer
-    from medcnn.model_package import load_package
+    from medcnn.model_package.opening import load_package
 
     inference = conf.inference
     package = load_package(

@@ -29,7 +29,7 @@ from mlflow.pyfunc.model import PythonModel
 
 if TYPE_CHECKING:
     from medcnn.data.privacy import Keyring
-    from medcnn.model_package import ModelPackage
+    from medcnn.model_package.opening import ModelPackage
 
 ROOT_VARIABLE = "MEDCNN_SERVE_ROOT"
 KEY_VARIABLE = "MEDCNN_KEY_FILE"
@@ -46,7 +46,7 @@ class ScanModel(PythonModel):
         """Open the package; where medcnn is not installed, run the one that travelled with the model."""
         if importlib.util.find_spec("medcnn") is None:
             sys.path.append(context.artifacts["wheel"])
-        from medcnn.model_package import load_package
+        from medcnn.model_package.opening import load_package
 
         self.package = load_package(Path(context.artifacts["package"]))
         self.names = _keyring()

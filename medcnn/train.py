@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medcnn.config.compose import open_door, task_list
 from medcnn.config.distributed import helped_run
@@ -16,6 +17,9 @@ from medcnn.config.errors import ConfigError
 from medcnn.config.folders import data_root
 from medcnn.config.saved import load_config
 from medcnn.config.verbs import TrainConf
+
+if TYPE_CHECKING:
+    from medcnn.study.study import Study
 
 log = logging.getLogger("medcnn.train")
 
@@ -52,29 +56,38 @@ def train(conf: TrainConf) -> Path:
     from medcnn.training.interruption import Interruption
 
     with Interruption().listening() as interruption:
-        from medcnn.study import Study
-
-        study = Study.begin(conf, interruption)
+        study = _study(conf).begin(conf, interruption)
         with study.at_work():
             # Data: split by patient, never by image; a leak across splits stops here
-            data = study.load_data()
+            study.load_data()
 
             # Plan: everything that is fixed before the first step
-            plan = study.make_plan(data)
+            study.make_plan()
 
-            with study.tracked(data, plan) as tracker:
+            with study.tracked() as tracker:
                 # Optimisation: the epoch is chosen on validation patients
-                study.fit(data, plan, tracker)
+                study.fit(tracker)
                 if study.is_helper:
                     return study.run.path  # the first process goes on alone
 
                 # The package: weights, output rule from calibration patients, what it expects to see
-                package = study.save_package(data, plan)
+                study.save_package()
 
                 # Review: patients that chose nothing
-                study.review(package, data, tracker)
+                study.review(tracker)
             study.say_what_next(tracker)
     return study.run.path
+
+
+def _study(conf: TrainConf) -> type[Study]:
+    """Of the task's kind."""
+    if conf.task.kind == "segmentation":
+        from medcnn.study.segmentation.study import SegmentationStudy
+
+        return SegmentationStudy
+    from medcnn.study.classification.study import ClassificationStudy
+
+    return ClassificationStudy
 
 
 def require_folders(conf: TrainConf) -> None:

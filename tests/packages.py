@@ -11,7 +11,8 @@ from safetensors.torch import save
 from medcnn.inference.classifier import OutputRule
 from medcnn.inference.expectation import Expectation
 from medcnn.io.options import Reading
-from medcnn.model_package import Description, save_package
+from medcnn.model_package.classifier import ClassifierDescription
+from medcnn.model_package.description import save_package
 from medcnn.networks.build import build_network, model_conf
 from medcnn.transforms.preprocessing import Preprocessing
 
@@ -45,7 +46,7 @@ def tiny_package(
     state = built.state_dict()
     if weights is not None:
         state = {name: torch.full_like(value, weights) for name, value in state.items()}
-    description = Description(
+    description = ClassifierDescription(
         task="tiny",
         intended_use="Tests.",
         rule=OutputRule(kind, class_names),

@@ -34,7 +34,7 @@ FLOORS = (
     ("data",),
     ("planning", "tasks"),
     ("training",),
-    ("model_package", "run_folder", "debugging", "review", "study_data", "study_package", "study_report", "study"),
+    ("model_package", "run_folder", "debugging", "study"),
     ("batch",),
     VERBS,
     ("cli", "serving"),

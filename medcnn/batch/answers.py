@@ -11,7 +11,7 @@ from medcnn.batch.overlay import Words, overlay_png
 from medcnn.batch.reading import Read, as_rejection
 from medcnn.batch.view import Heat
 from medcnn.inference.prediction import Prediction
-from medcnn.model_package import NOT_A_NUMBER, ModelPackage
+from medcnn.model_package.classifier import NOT_A_NUMBER, ClassifierPackage
 from medcnn.scan import Reason, Rejection
 
 _SHOWN = 4  # of many classes, the most probable
@@ -26,7 +26,7 @@ class Answer:
     rejection: Rejection | None = None
 
 
-def predictions(package: ModelPackage, batch: Sequence[Read]) -> list[Prediction | Rejection]:
+def predictions(package: ClassifierPackage, batch: Sequence[Read]) -> list[Prediction | Rejection]:
     """For each case of a batch; where the batch fails as a whole, its cases are asked one by one."""
     entries = [read.entry for read in batch if read.entry is not None]
     try:
@@ -60,7 +60,7 @@ def _failure(error: Exception) -> Rejection:
 
 
 def heats(
-    package: ModelPackage, batch: Sequence[Read], found: Sequence[Prediction | Rejection]
+    package: ClassifierPackage, batch: Sequence[Read], found: Sequence[Prediction | Rejection]
 ) -> list[Heat | Rejection | None]:
     """Where the members looked, from 0 to 1, for each case that is shown; one by one where a batch fails as a whole."""
     from medcnn.explain.batch_gradcam import grad_cams
@@ -85,7 +85,7 @@ def heats(
     return [np.asarray(next(drawn), np.float32) if is_shown else None for is_shown in shown]
 
 
-def explained(package: ModelPackage, read: Read, prediction: Prediction, heat: Heat | Rejection | None) -> Answer:
+def explained(package: ClassifierPackage, read: Read, prediction: Prediction, heat: Heat | Rejection | None) -> Answer:
     """With its overlay; a picture that cannot be drawn fails its case, since nobody would look twice for it."""
     if isinstance(heat, Rejection):
         return Answer(rejection=heat)
@@ -101,7 +101,7 @@ def explained(package: ModelPackage, read: Read, prediction: Prediction, heat: H
         return Answer(rejection=replace(rejection, found=f"{rejection.found}, while the overlay was drawn"))
 
 
-def shown_class(package: ModelPackage, prediction: Prediction) -> int:
+def shown_class(package: ClassifierPackage, prediction: Prediction) -> int:
     """The class decided for; where that is none or several, the most probable."""
     names = package.classifier.rule.class_names
     if prediction.decision in names:
@@ -109,7 +109,7 @@ def shown_class(package: ModelPackage, prediction: Prediction) -> int:
     return int(np.argmax([prediction.probability[name] for name in names]))
 
 
-def _words(package: ModelPackage, case_id: str, prediction: Prediction, shown: str, heat: Heat) -> Words:
+def _words(package: ClassifierPackage, case_id: str, prediction: Prediction, shown: str, heat: Heat) -> Words:
     decided = prediction.decision
     if decided:
         headline = f"{decided}   {prediction.confidence:.2f}"
@@ -130,7 +130,7 @@ def _words(package: ModelPackage, case_id: str, prediction: Prediction, shown: s
     )
 
 
-def _numbers(package: ModelPackage, prediction: Prediction) -> str:
+def _numbers(package: ClassifierPackage, prediction: Prediction) -> str:
     rule = package.classifier.rule
     ranked = sorted(prediction.probability.items(), key=lambda pair: -pair[1])
     text = " · ".join(f"{name} {value:.2f}" for name, value in ranked[:_SHOWN])

@@ -18,7 +18,7 @@ from medcnn.batch.progress import BatchProgress
 from medcnn.batch.reading import Read, Reader
 from medcnn.batch.results import Results, rows_of
 from medcnn.errors import Interrupted
-from medcnn.model_package import ModelPackage
+from medcnn.model_package.opening import ModelPackage
 from medcnn.scan import Reason, Rejection
 from medcnn.training.interruption import Interruption
 

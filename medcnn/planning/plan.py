@@ -54,6 +54,11 @@ class Plan:
         """Epochs begun."""
         return ceil(self.steps / self.steps_per_epoch)
 
+    @property
+    def epochs_per_validation(self) -> int:
+        """A validation of pictures costs little: one after each epoch."""
+        return 1
+
     def as_json(self) -> dict[str, Any]:
         """For plan.json and the model package."""
         return asdict(self)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from medcnn.config.trainer import TrainerConf
 from medcnn.data.batches import Batch
 from medcnn.losses.classification import binary_cross_entropy, cross_entropy
+from medcnn.networks.memory_format import channels_last
 from medcnn.transforms.draws import MIXUP, NETWORK, stream
 from medcnn.transforms.random_steps import RandomSteps
 
@@ -71,16 +72,3 @@ class ClassificationTask(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Lightning asks once per fit."""
         return self.make_optimizer(self.network)
-
-
-def channels_last(image: Tensor) -> Tensor:
-    """The memory format in which convolutions run faster, on CPUs with AVX2 and on GPUs with tensor cores."""
-    if image.ndim == 5:
-        return image.contiguous(memory_format=torch.channels_last_3d)
-    return image.contiguous(memory_format=torch.channels_last)
-
-
-def network_channels_last(network: nn.Module, spatial_dims: int) -> nn.Module:
-    """The network's kernels in the same format."""
-    network.to(memory_format=torch.channels_last_3d if spatial_dims == 3 else torch.channels_last)
-    return network

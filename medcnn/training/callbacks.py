@@ -12,12 +12,10 @@ import torch
 from torch import nn
 
 from medcnn.config.trainer import TrainerConf
-from medcnn.data.batches import Batch
 from medcnn.errors import Interrupted, NoSpaceError, TrainingError
-from medcnn.planning.plan import Plan
 from medcnn.training.averaging import AveragedNetwork
 from medcnn.training.checkpoints import Checkpoints, write_durably
-from medcnn.training.job import Job, Watcher
+from medcnn.training.job import Job, TrainingPlan, Watcher
 from medcnn.training.optimisation import learning_rate, set_learning_rate
 from medcnn.training.state import TrainingState
 
@@ -27,7 +25,9 @@ _EPOCH_CHECKPOINT_S = 20.0  # epochs shorter than this do not each need a checkp
 class Guarding(pl.Callback):
     """Sets each step's learning rate, clips, leaves out steps that are not finite, averages the weights."""
 
-    def __init__(self, conf: TrainerConf, plan: Plan, state: TrainingState, averaged: AveragedNetwork | None) -> None:
+    def __init__(
+        self, conf: TrainerConf, plan: TrainingPlan, state: TrainingState, averaged: AveragedNetwork | None
+    ) -> None:
         self.conf, self.plan, self.state, self.averaged = conf, plan, state, averaged
         self.stepped = False
         self._sound: list[torch.Tensor] | None = None
@@ -36,7 +36,7 @@ class Guarding(pl.Callback):
         if self.averaged is not None:
             self.averaged.to(module.device)  # it was copied before Lightning moved the network
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, index: int) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
         self.stepped = False
         rate = learning_rate(self.conf, self.state.step, steps=self.plan.steps, warmup_steps=self.plan.warmup_steps)
         set_learning_rate(trainer.optimizers[0], rate)
@@ -69,7 +69,7 @@ class Guarding(pl.Callback):
             )
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, index: int
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         self.state.batch += 1
         if self.stepped:
@@ -85,11 +85,11 @@ def _running_statistics(module: nn.Module) -> list[torch.Tensor]:
 class Reporting(pl.Callback):
     """Sums the loss up, and tells the watcher."""
 
-    def __init__(self, plan: Plan, state: TrainingState, watcher: Watcher) -> None:
+    def __init__(self, plan: TrainingPlan, state: TrainingState, watcher: Watcher) -> None:
         self.plan, self.state, self.watcher = plan, state, watcher
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, index: int
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         loss = float(outputs["loss"])
         if math.isfinite(loss):
@@ -108,23 +108,15 @@ class Validating(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         state, conf = self.state, self.job.conf
         network: nn.Module = self.averaged.network if self.averaged else module.network  # type: ignore[assignment]
-        training = network.training
-        classifier = self.job.validation.classifier(network.eval())
-        value, shown = self.job.validation.score(classifier.logits(self.job.validation.images))
-        network.train(training)
-        smoothed = state.smooth(value, conf.metric_smoothing)
         row = {
             "member": float(state.member),
             "epoch": float(state.epoch + 1),
             "step": float(state.step),
             "train/loss": state.loss_sum / max(1, state.loss_count),
-            **{f"val/{name}": number for name, number in shown.items()},
             "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
         }
+        improved = self._is_due() and self._improves(network, row)
         state.history.append(row)
-        improved = smoothed > state.best and _is_finite(network)
-        if improved:
-            state.best, state.best_epoch = smoothed, state.epoch
         if (improved or conf.keep == "last" or state.best_epoch < 0) and trainer.is_global_zero:
             save_member(self.job.folder, state.member, network)
         state.epoch, state.batch, state.loss_sum, state.loss_count = state.epoch + 1, 0, 0.0, 0
@@ -132,6 +124,23 @@ class Validating(pl.Callback):
             self.job.watcher.epoch(state, self.job.plan, row)
         if conf.patience_epochs and state.epoch - 1 - state.best_epoch >= conf.patience_epochs:
             state.stopped_early = trainer.should_stop = True
+
+    def _is_due(self) -> bool:
+        """Where epochs are short beside a validation, not every one is followed by one; the last always is."""
+        every, plan = self.job.plan.epochs_per_validation, self.job.plan
+        return (self.state.epoch + 1) % every == 0 or self.state.step >= plan.steps
+
+    def _improves(self, network: nn.Module, row: dict[str, float]) -> bool:
+        """Measure, and note it in the row and the state."""
+        state, training = self.state, network.training
+        value, shown = self.job.measure(state.member)(network.eval())
+        network.train(training)
+        row.update({f"val/{name}": number for name, number in shown.items()})
+        smoothed = state.smooth(value, self.job.conf.metric_smoothing)
+        if not (smoothed > state.best and _is_finite(network)):
+            return False
+        state.best, state.best_epoch = smoothed, state.epoch
+        return True
 
 
 def _is_finite(network: nn.Module) -> bool:
@@ -177,7 +186,7 @@ class Saving(pl.Callback):
             self.found = None
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Batch, index: int
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         if not self.guarding.stepped:
             return  # between accumulated batches there is nothing whole to save

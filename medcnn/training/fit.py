@@ -13,14 +13,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from medcnn.config.trainer import TrainerConf
-from medcnn.data.batches import Batch
 from medcnn.errors import TrainingError
-from medcnn.planning.plan import Plan
-from medcnn.tasks.classification import network_channels_last
+from medcnn.networks.memory_format import network_channels_last
 from medcnn.training.averaging import AveragedNetwork
 from medcnn.training.callbacks import Guarding, Reporting, Saving, Validating
 from medcnn.training.checkpoints import Checkpoints
-from medcnn.training.job import Job
+from medcnn.training.job import Job, TrainingPlan
 from medcnn.training.state import TrainingState
 
 log = logging.getLogger(__name__)
@@ -43,23 +41,24 @@ def fit(job: Job, *, resume: bool) -> TrainingState:
     return state
 
 
-def _is_finished(state: TrainingState, plan: Plan) -> bool:
+def _is_finished(state: TrainingState, plan: TrainingPlan) -> bool:
     return state.step >= plan.steps or state.stopped_early
 
 
 def _fit_member(job: Job, checkpoints: Checkpoints, state: TrainingState, found: dict[str, Any] | None) -> None:
     task = job.make_task(job.seed + 1000 * state.member)
-    network_channels_last(task.network, len(job.plan.size_px))
-    averaged = AveragedNetwork(task.network, job.conf.ema_decay) if job.conf.ema_decay > 0 else None
+    network: nn.Module = task.network  # type: ignore[assignment]  # a module, always
+    network_channels_last(network, len(job.plan.size_px))
+    averaged = AveragedNetwork(network, job.conf.ema_decay) if job.conf.ema_decay > 0 else None
     if found:
-        _load_weights(found, task.network, averaged)
+        _load_weights(found, network, averaged)
     guarding = Guarding(job.conf, job.plan, state, averaged)
     reporting = Reporting(job.plan, state, job.watcher)
     validating = Validating(job, state, averaged, guarding)
     saving = Saving(job, state, averaged, checkpoints, guarding, found)
     trainer = build_trainer(job.conf, [guarding, reporting, validating, saving], epochs=job.plan.epochs - state.epoch)
     if _pays_to_compile(job.conf, job.plan):
-        task.network.compile()
+        network.compile()
     with job.interruption.patience(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # of workers and loggers that are chosen on purpose
         trainer.fit(task, datamodule=_Epochs(job, state))
@@ -84,12 +83,12 @@ class _Epochs(pl.LightningDataModule):
         super().__init__()
         self.job, self.state = job, state
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         plan, state = self.job.plan, self.state
         left = (plan.steps - state.epoch * plan.steps_per_epoch) * self.job.conf.accumulate_batches
         last = min(plan.batches_per_epoch, left)
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return self.job.batches.loader(state.epoch, state.batch, last, rank=rank, ranks=ranks)
+        return self.job.batches(state.member).loader(state.epoch, state.batch, last, rank=rank, ranks=ranks)
 
 
 def build_trainer(conf: TrainerConf, callbacks: list[pl.Callback], *, epochs: int) -> pl.Trainer:
@@ -132,7 +131,7 @@ def choose_precision(conf: TrainerConf) -> str:
     return "32-true"
 
 
-def _pays_to_compile(conf: TrainerConf, plan: Plan) -> bool:
+def _pays_to_compile(conf: TrainerConf, plan: TrainingPlan) -> bool:
     """Compiling takes a minute or two; a GPU earns that back in a long run, a CPU rarely."""
     return conf.compile == "always" or (
         conf.compile == "auto" and plan.device.startswith("cuda") and plan.estimated_minutes > 10

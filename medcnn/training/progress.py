@@ -9,14 +9,20 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from medcnn.planning.plan import Plan
 from medcnn.tracking.tracker import Tracker
+from medcnn.training.job import TrainingPlan
 from medcnn.training.state import TrainingState
 
 log = logging.getLogger("medcnn.progress")
 
 _LINE_EVERY_S = 60.0
-_SHOWN = ("train/loss", "val/loss", "val/auroc", "val/balanced_accuracy")  # MLflow and the report have the rest
+_SHOWN = (
+    "train/loss",
+    "val/loss",
+    "val/auroc",
+    "val/balanced_accuracy",
+    "val/dice",
+)  # MLflow and the report have the rest
 
 
 class TrainingProgress:
@@ -30,7 +36,7 @@ class TrainingProgress:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
-    def step(self, state: TrainingState, plan: Plan, loss: float) -> None:
+    def step(self, state: TrainingState, plan: TrainingPlan, loss: float) -> None:
         now = time.monotonic()
         done = state.member * plan.steps + state.step
         if self._first is None:
@@ -43,7 +49,7 @@ class TrainingProgress:
                 "  step %d of %d, loss %.4f, %s left", done, plan.steps * plan.members, loss, self._left(done, plan)
             )
 
-    def epoch(self, state: TrainingState, plan: Plan, row: dict[str, float]) -> None:
+    def epoch(self, state: TrainingState, plan: TrainingPlan, row: dict[str, float]) -> None:
         self._said = time.monotonic()
         step = state.member * plan.steps + state.step
         shown = {key: value for key, value in row.items() if "/" in key or key == "lr"}
@@ -60,13 +66,13 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def _left(self, done: int, plan: Plan) -> str:
+    def _left(self, done: int, plan: TrainingPlan) -> str:
         if self._first is None or done <= self._first[0]:
             return "?"
         seconds = (time.monotonic() - self._first[1]) / (done - self._first[0])
         return in_minutes(seconds * (plan.steps * plan.members - done))
 
-    def _move_bar(self, done: int, plan: Plan, loss: float) -> None:
+    def _move_bar(self, done: int, plan: TrainingPlan, loss: float) -> None:
         if self._bar is None:
             steps = TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]:.4f}")
             columns = (TextColumn("training"), BarColumn(), steps, TimeElapsedColumn(), TimeRemainingColumn())

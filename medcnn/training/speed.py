@@ -10,8 +10,9 @@ import torch
 from medcnn.config.trainer import TrainerConf
 from medcnn.data.batches import Batches
 from medcnn.inference.classifier import choose_device
+from medcnn.networks.memory_format import channels_last, network_channels_last
 from medcnn.planning.plan import Speed
-from medcnn.tasks.classification import ClassificationTask, channels_last, network_channels_last
+from medcnn.tasks.classification import ClassificationTask
 
 _WARM, _COUNTED = 2, 3
 

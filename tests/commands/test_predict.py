@@ -317,7 +317,7 @@ def test_an_unforeseen_exception_fails_one_case_and_is_tried_again(
 def test_a_batch_that_breaks_is_asked_one_by_one(
     model: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from medcnn.model_package import ModelPackage
+    from medcnn.model_package.opening import ModelPackage
 
     real, sizes = ModelPackage.predict_images, []
 
@@ -337,7 +337,7 @@ def test_a_batch_that_breaks_is_asked_one_by_one(
 
 
 def _package(folder: Path) -> object:
-    from medcnn.model_package import load_package
+    from medcnn.model_package.opening import load_package
 
     return load_package(folder, accelerator="cpu")
 

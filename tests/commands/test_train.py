@@ -15,7 +15,7 @@ from tiny_study import COLUMNS, manifest_rows, train_conf, train_words, write_ma
 from medcnn.config.compose import open_door
 from medcnn.config.errors import ConfigError
 from medcnn.errors import DataError, LeakageError, NoSpaceError, TrainingError, UserError
-from medcnn.model_package import load_package
+from medcnn.model_package.opening import load_package
 from medcnn.train import _run, train
 
 

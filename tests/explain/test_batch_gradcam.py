@@ -10,7 +10,7 @@ from packages import tiny_package
 
 from medcnn.explain.batch_gradcam import grad_cams
 from medcnn.explain.gradcam import grad_cam
-from medcnn.model_package import load_package
+from medcnn.model_package.opening import load_package
 
 
 @pytest.mark.parametrize("size_px", [(24, 20), (12, 14, 10)])

@@ -19,7 +19,7 @@ from medcnn.networks.plain_cnn import PlainCNN
 from medcnn.planning.plan import Plan
 from medcnn.tasks.classification import ClassificationTask
 from medcnn.training.interruption import Interruption
-from medcnn.training.job import Job, Validation
+from medcnn.training.job import Job
 from medcnn.training.optimisation import build_optimizer
 from medcnn.transforms.random_steps import RandomSteps
 
@@ -96,13 +96,16 @@ def make_job(folder: Path, *, watcher: Recorder | None = None, seed: int = 0, wo
 
     rule = OutputRule("binary", CLASSES)
 
-    def score(logits: np.ndarray) -> tuple[float, dict[str, float]]:
+    def measure(network: torch.nn.Module) -> tuple[float, dict[str, float]]:
+        logits = Classifier([network], rule, torch.device("cpu")).logits(held_out)
         shown = glance(rule.probability(logits), answers.argmax(axis=1), "binary")
         return shown["auroc"], shown
 
-    validation = Validation(held_out, score, lambda net: Classifier([net], rule, torch.device("cpu")))
     batches = Batches(_Array(image), target, order, workers=workers)
-    return Job(conf, plan, batches, validation, task, seed, folder, Interruption(), watcher or Recorder())
+    return Job(
+        conf, plan, lambda member: batches, lambda member: measure, task, seed, folder, Interruption(),
+        watcher or Recorder(),
+    )  # fmt: skip
 
 
 class _Array:

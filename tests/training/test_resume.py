@@ -215,10 +215,10 @@ class _Breaking:
 
 def test_a_file_that_breaks_in_mid_epoch_loses_nothing(tmp_path: Path, uninterrupted: str) -> None:
     job = make_job(tmp_path)
-    whole = job.batches
+    whole: Any = job.batches(0)
     broken = Batches(_Breaking(whole.images, 8), whole.targets.numpy(), whole.order, workers=0)
     with pytest.raises(DataError, match="c-1"):
-        fit(Job(**{**vars(job), "batches": broken}), resume=False)
+        fit(Job(**{**vars(job), "batches": lambda member: broken}), resume=False)
     assert Checkpoints(tmp_path).newest()["state"]["step"] == 7  # type: ignore[index]
     fit(make_job(tmp_path), resume=True)
     assert weights_digest(tmp_path) == uninterrupted

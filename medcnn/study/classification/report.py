@@ -17,21 +17,29 @@ from medcnn.data.batches import Batch
 from medcnn.data.dataset import Dataset
 from medcnn.data.prepared import Prepared
 from medcnn.data.privacy import Keyring
-from medcnn.model_package import ModelPackage
+from medcnn.model_package.classifier import ClassifierPackage
 from medcnn.reporting.figures import SavedFigure, save
 from medcnn.reporting.image_figures import augmentation_figure, montage_figure
 from medcnn.reporting.learning_figure import learning_figure
 from medcnn.reporting.page import Audit, ModelCard, Report, Section, SplitSummary, write_report
 from medcnn.reporting.tables import show_results
-from medcnn.review import Measured, draw, measure, middle_plane, picture, worst_cases, write_predictions
 from medcnn.run_folder import RunFolder
+from medcnn.study.classification.review import (
+    Measured,
+    draw,
+    measure,
+    middle_plane,
+    picture,
+    worst_cases,
+    write_predictions,
+)
 from medcnn.tracking.environment import versions
 from medcnn.training.state import TrainingState
 from medcnn.transforms.random_steps import RandomSteps
 
 log = logging.getLogger("medcnn.train")
 
-_REVIEWED = ("test", "calib", "val")  # the first there is gives the headline
+REVIEWED = ("test", "calib", "val")  # the first there is gives the headline
 _RESAMPLES = 2000
 _WORST = 12
 
@@ -39,7 +47,7 @@ _WORST = 12
 def review_run(
     run: RunFolder,
     conf: TrainConf,
-    package: ModelPackage,
+    package: ClassifierPackage,
     dataset: Dataset,
     prepared: Prepared,
     remarks: Sequence[str],
@@ -73,9 +81,9 @@ def review_run(
     return metrics
 
 
-def _measured(conf: TrainConf, package: ModelPackage, dataset: Dataset, prepared: Prepared) -> list[Measured]:
+def _measured(conf: TrainConf, package: ClassifierPackage, dataset: Dataset, prepared: Prepared) -> list[Measured]:
     found = []
-    for split in _REVIEWED:
+    for split in REVIEWED:
         part = prepared.of_split(split)
         if len(part):
             resamples = 200 if conf.debug == "dry_run" else _RESAMPLES
@@ -86,7 +94,7 @@ def _measured(conf: TrainConf, package: ModelPackage, dataset: Dataset, prepared
 def _sections(
     run: RunFolder,
     conf: TrainConf,
-    package: ModelPackage,
+    package: ClassifierPackage,
     prepared: Prepared,
     measured: Sequence[Measured],
     state: TrainingState,
@@ -134,7 +142,7 @@ def _audit(dataset: Dataset, prepared: Prepared, remarks: Sequence[str]) -> Audi
     return Audit(dataset.counts(), patients if any(patients.values()) else {}, rejected, list(remarks))
 
 
-def _model_card(conf: TrainConf, package: ModelPackage) -> ModelCard:
+def _model_card(conf: TrainConf, package: ClassifierPackage) -> ModelCard:
     description, rule = package.description, package.description.rule
     expects = description.expects
     facts = {

@@ -20,15 +20,9 @@ from medcnn.errors import PackageError
 from medcnn.inference.classifier import Classifier, OutputRule
 from medcnn.inference.expectation import Expectation
 from medcnn.io.options import Reading
-from medcnn.model_package import (
-    Description,
-    ModelPackage,
-    load_package,
-    package_digest,
-    package_folder,
-    read_description,
-    save_package,
-)
+from medcnn.model_package.classifier import ClassifierDescription, ClassifierPackage
+from medcnn.model_package.description import package_digest, package_folder, save_package
+from medcnn.model_package.opening import load_package, read_description
 from medcnn.networks.build import build_network, model_conf
 from medcnn.scan import Scan
 from medcnn.transforms.preprocessing import Preprocessing
@@ -38,8 +32,8 @@ SHAPE = {"in_channels": 1, "size_px": [16, 20], "num_outputs": 2}
 RULE = OutputRule("binary", ("normal", "ill"), temperature=1.7, thresholds={"ill": 0.37})
 
 
-def description(**changes: Any) -> Description:
-    made = Description(
+def description(**changes: Any) -> ClassifierDescription:
+    made = ClassifierDescription(
         task="xray_cls",
         intended_use="Research on chest X-rays.",
         rule=RULE,
@@ -69,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def loaded(folder: Path, **options: Any) -> ModelPackage:
+def loaded(folder: Path, **options: Any) -> ClassifierPackage:
     return load_package(folder, accelerator="cpu", **options)
 
 

@@ -8,11 +8,13 @@ from medcnn.config.model import CustomConf
 from medcnn.config.verbs import TrainConf
 from medcnn.inference.classifier import OutputRule
 from medcnn.inference.expectation import Expectation
-from medcnn.model_package import Description, ModelPackage, load_package, save_package
+from medcnn.model_package.classifier import ClassifierDescription, ClassifierPackage
+from medcnn.model_package.description import save_package
+from medcnn.model_package.opening import load_package
 from medcnn.planning.plan import Plan
-from medcnn.review import fit_rule
 from medcnn.run_folder import RunFolder
-from medcnn.study_data import StudyData
+from medcnn.study.classification.data import StudyData
+from medcnn.study.classification.review import fit_rule
 from medcnn.tracking.environment import versions
 from medcnn.training.callbacks import member_path
 
@@ -24,7 +26,7 @@ def named_modules(conf: TrainConf) -> list[str]:
     return [conf.model.module] if isinstance(conf.model, CustomConf) else []
 
 
-def save_study_package(conf: TrainConf, run: RunFolder, data: StudyData, plan: Plan) -> ModelPackage:
+def save_study_package(conf: TrainConf, run: RunFolder, data: StudyData, plan: Plan) -> ClassifierPackage:
     """Write the package, fit its output rule with it, write it again with the rule, and open it."""
     weights = [member_path(run.checkpoints, number).read_bytes() for number in range(plan.members)]
     description = save_package(run.model, _description(conf, data, plan), weights)
@@ -35,7 +37,7 @@ def save_study_package(conf: TrainConf, run: RunFolder, data: StudyData, plan: P
     return _opened(conf, run)
 
 
-def _opened(conf: TrainConf, run: RunFolder) -> ModelPackage:
+def _opened(conf: TrainConf, run: RunFolder) -> ClassifierPackage:
     inference = conf.inference
     return load_package(
         run.model,
@@ -45,9 +47,9 @@ def _opened(conf: TrainConf, run: RunFolder) -> ModelPackage:
     )
 
 
-def _description(conf: TrainConf, data: StudyData, plan: Plan) -> Description:
+def _description(conf: TrainConf, data: StudyData, plan: Plan) -> ClassifierDescription:
     labels, dataset = data.dataset.labels, data.dataset
-    return Description(
+    return ClassifierDescription(
         task=conf.task.name,
         intended_use=conf.task.intended_use,
         rule=OutputRule(labels.kind, labels.class_names),
