@@ -41,6 +41,15 @@ def debug_cases(manifest: Manifest, labels: Labels, debug: str) -> Manifest:
     return manifest.with_cases([replace(case, split=split) for split in ("train", "val", "calib") for case in few])
 
 
+def debug_cases_with_masks(manifest: Manifest, debug: str) -> Manifest:
+    """A few cases of each split; for overfit the same training cases stand in every split."""
+    if debug == "dry_run":
+        splits = dict.fromkeys(case.split for case in manifest.cases)
+        return manifest.with_cases([case for split in splits for case in manifest.of_split(split)[:_DRY_CASES]])
+    few = manifest.of_split("train")[:_DRY_CASES]
+    return manifest.with_cases([replace(case, split=split) for split in ("train", "val") for case in few])
+
+
 def _few(cases: list[Case], labels: Labels, most: int) -> list[Case]:
     taken: dict[str, int] = {}
     kept = []

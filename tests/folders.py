@@ -76,3 +76,21 @@ def digests(folder: Path) -> dict[str, str]:
     """Of every file below."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+MR = "1.2.840.10008.5.1.4.1.1.4"
+
+
+def write_series(folder: Path, voxels: np.ndarray, *, step_mm: float = 2.5, **elements: Any) -> Path:
+    """An axial MR series of whole numbers (columns, rows, slices), 1.5 mm between rows and 0.75 mm between columns."""
+    series, study, frame = generate_uid(), generate_uid(), generate_uid()
+    for number in range(voxels.shape[2]):
+        place = {
+            "SOPClassUID": MR, "SOPInstanceUID": generate_uid(), "SeriesInstanceUID": series, "StudyInstanceUID": study,
+            "FrameOfReferenceUID": frame, "Modality": "MR", "InstanceNumber": number + 1, "PixelSpacing": [1.5, 0.75],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [-7, 12, 3 + number * step_mm],
+            "SliceThickness": step_mm, "ImageType": ["ORIGINAL", "PRIMARY", "M"],
+        }  # fmt: skip
+        pixels = np.ascontiguousarray(voxels[:, :, number].T.astype(np.uint16))
+        write_dicom(folder / f"{(number * 5) % 97:02}.dcm", pixels, **{**place, **elements})
+    return folder

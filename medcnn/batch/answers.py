@@ -1,4 +1,4 @@
-"""From read cases to answers: one question to the network for many scans, one overlay per scan."""
+"""From read cases to a classifier's answers: one question to the network for many scans, one overlay per scan."""
 
 from __future__ import annotations
 
@@ -8,13 +8,27 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from medcnn.batch.overlay import Words, overlay_png
-from medcnn.batch.reading import Read, as_rejection
-from medcnn.batch.view import Heat
+from medcnn.batch.reading import Read, failure
+from medcnn.batch.view import Heat, View
+from medcnn.data.cache import Entry
 from medcnn.inference.prediction import Prediction
 from medcnn.model_package.classifier import NOT_A_NUMBER, ClassifierPackage
 from medcnn.scan import Reason, Rejection
 
 _SHOWN = 4  # of many classes, the most probable
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A prepared scan, and as a person looks at it where overlays are drawn."""
+
+    entry: Entry
+    view: View | None
+
+    @property
+    def nbytes(self) -> int:
+        """Of what waits for a question."""
+        return int(self.entry.image.nbytes + (self.view.grey.nbytes if self.view else 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +40,15 @@ class Answer:
     rejection: Rejection | None = None
 
 
-def predictions(package: ClassifierPackage, batch: Sequence[Read]) -> list[Prediction | Rejection]:
+def predictions(package: ClassifierPackage, batch: Sequence[Read[Shown]]) -> list[Prediction | Rejection]:
     """For each case of a batch; where the batch fails as a whole, its cases are asked one by one."""
-    entries = [read.entry for read in batch if read.entry is not None]
+    entries = [read.prepared.entry for read in batch if read.prepared is not None]
     try:
         images = np.stack([entry.image for entry in entries])
         found = package.predict_images(images, [entry.facts for entry in entries])
     except Exception as error:
         if len(batch) == 1:
-            return [_failure(error)]
+            return [failure(error)]
         return [answer for read in batch for answer in predictions(package, [read])]
     return [_checked(prediction) for prediction in found]
 
@@ -49,26 +63,16 @@ def _checked(prediction: Prediction) -> Prediction | Rejection:
     return prediction
 
 
-def _failure(error: Exception) -> Rejection:
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError):
-        return Rejection(
-            Reason.MEMORY, "the device has too little memory for this scan", "Set inference.accelerator=cpu"
-        )
-    return as_rejection(error)
-
-
 def heats(
-    package: ClassifierPackage, batch: Sequence[Read], found: Sequence[Prediction | Rejection]
+    package: ClassifierPackage, batch: Sequence[Read[Shown]], found: Sequence[Prediction | Rejection]
 ) -> list[Heat | Rejection | None]:
     """Where the members looked, from 0 to 1, for each case that is shown; one by one where a batch fails as a whole."""
     from medcnn.explain.batch_gradcam import grad_cams
 
     asked = [
-        (read.entry.image, shown_class(package, prediction))
+        (read.prepared.entry.image, shown_class(package, prediction))
         for read, prediction in zip(batch, found, strict=True)
-        if read.view is not None and read.entry is not None and isinstance(prediction, Prediction)
+        if read.prepared is not None and read.prepared.view is not None and isinstance(prediction, Prediction)
     ]
     if not asked:
         return [None] * len(batch)
@@ -77,27 +81,31 @@ def heats(
         mean = np.mean([grad_cams(network, images, classes) for network in package.classifier.networks], axis=0)
     except Exception as error:
         if len(batch) == 1:
-            return [_failure(error)]
+            return [failure(error)]
         pairs = zip(batch, found, strict=True)
         return [heat for read, prediction in pairs for heat in heats(package, [read], [prediction])]
     drawn = iter(mean / np.maximum(mean.max(axis=tuple(range(1, mean.ndim)), keepdims=True), 1e-12))
-    shown = [read.view is not None and isinstance(said, Prediction) for read, said in zip(batch, found, strict=True)]
+    shown = [
+        read.prepared is not None and read.prepared.view is not None and isinstance(said, Prediction)
+        for read, said in zip(batch, found, strict=True)
+    ]
     return [np.asarray(next(drawn), np.float32) if is_shown else None for is_shown in shown]
 
 
-def explained(package: ClassifierPackage, read: Read, prediction: Prediction, heat: Heat | Rejection | None) -> Answer:
+def explained(
+    package: ClassifierPackage, read: Read[Shown], prediction: Prediction, heat: Heat | Rejection | None
+) -> Answer:
     """With its overlay; a picture that cannot be drawn fails its case, since nobody would look twice for it."""
     if isinstance(heat, Rejection):
         return Answer(rejection=heat)
-    if read.view is None or heat is None:
+    view = read.prepared.view if read.prepared is not None else None
+    if view is None or heat is None:
         return Answer(prediction)
     try:
         name = package.classifier.rule.class_names[shown_class(package, prediction)]
-        return Answer(
-            prediction, overlay_png(read.view, heat, _words(package, read.case.case_id, prediction, name, heat))
-        )
+        return Answer(prediction, overlay_png(view, heat, _words(package, read.case.case_id, prediction, name, heat)))
     except Exception as error:
-        rejection = _failure(error)
+        rejection = failure(error)
         return Answer(rejection=replace(rejection, found=f"{rejection.found}, while the overlay was drawn"))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 OK, REJECTED, FAILED = "ok", "rejected", "failed"
+_TIMES = ("seconds", "seconds_of")
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,13 @@ class Row:
     status         ok, rejected (the input cannot be used) or failed (this run could not do it; done again next time)
     found, remedy  of a rejection or a failure
     input_sha256   of the bytes of every file the scan was read from; "" where they could not be read
-    output_sha256  of the answer in this row and of the overlay's bytes together
-    probability    class -> calibrated probability
-    reason         why a decision is withheld
+    output_sha256  of the answer in this row, and so of the files' digests
+    files          what was written for the case, path in the results folder -> SHA-256
+    reason         why a decision, or a mask, is withheld
+    seconds        all together; seconds_of: read, compute ... where they were told apart
+
+    Of a classifier: probability (class -> calibrated), decision, confidence. Of a segmenter: masks (those of the files
+    that are masks), volume_ml and expected_dice (structure -> number, where there is one), disagreement (0 to 1).
     """
 
     case_id: str
@@ -41,17 +46,25 @@ class Row:
     flags: tuple[str, ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    files: dict[str, str] = field(default_factory=dict)
+    masks: tuple[str, ...] = ()
+    volume_ml: dict[str, float] = field(default_factory=dict)
+    expected_dice: dict[str, float] = field(default_factory=dict)
+    disagreement: float | None = None
+    seconds_of: dict[str, float] = field(default_factory=dict)
 
-    def sealed(self, overlay: bytes | None) -> Row:
-        """With the hash over the answer and the overlay (None: there is none)."""
-        answer = {key: value for key, value in asdict(self).items() if key not in ("output_sha256", "seconds")}
-        whole = sha256(json.dumps(answer, sort_keys=True).encode())
-        whole.update(sha256(overlay).digest() if overlay is not None else b"none")
-        return replace(self, output_sha256=whole.hexdigest())
+    def sealed(self) -> Row:
+        """With the hash over the answer."""
+        answer = {key: value for key, value in asdict(self).items() if key not in ("output_sha256", *_TIMES)}
+        return replace(self, output_sha256=sha256(json.dumps(answer, sort_keys=True).encode()).hexdigest())
 
-    def is_intact(self, overlay: bytes | None) -> bool:
-        """Neither the answer nor the overlay changed since they were written."""
-        return self.sealed(overlay).output_sha256 == self.output_sha256
+    def is_intact(self) -> bool:
+        """The answer did not change since it was sealed. Whether the files did, Results knows."""
+        return self.sealed().output_sha256 == self.output_sha256
+
+    def but_for_times(self) -> Row:
+        """What two runs must agree on."""
+        return replace(self, seconds=0.0, seconds_of={})
 
     def in_words(self) -> str:
         """Why there is no answer, or no decision."""
@@ -76,7 +89,7 @@ class Ledger:
     def append(self, row: Row) -> None:
         """Durable when this returns; nothing is written where the same was known already. Raises OSError."""
         known = self._rows.get(row.case_id)
-        if known is not None and replace(known, seconds=row.seconds) == row:
+        if known is not None and known.but_for_times() == row.but_for_times():
             return
         line = json.dumps(asdict(row), allow_nan=False) + "\n"
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -104,4 +117,4 @@ class Ledger:
 
 
 def _row(found: dict[str, Any]) -> Row:
-    return Row(**{**found, "flags": tuple(found["flags"])})
+    return Row(**{**found, "flags": tuple(found["flags"]), "masks": tuple(found.get("masks", ()))})

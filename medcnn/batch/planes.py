@@ -1,14 +1,15 @@
-"""The planes of a scan that are shown, hung as radiologists do: a picture as it is, a volume at its hottest voxel."""
+"""The planes of a scan that are shown, hung as radiologists do: a picture as it is, a volume cut through one voxel."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from medcnn.batch.view import Grey, Heat, View
+from medcnn.batch.view import Grey, Places, View
 
 PICTURE_PX = 620  # the longer side of a picture on the page
 MOST_ENLARGED = 16  # beyond, pixels are drawn as squares
@@ -19,13 +20,14 @@ PLANES_PX = (1240, 420)  # all planes of a volume beside each other, and the hig
 class Panel:
     """One plane at the size it is drawn, in the scan's true aspect.
 
-    grey, heat  (h, w)
-    letters     what lies at the left, right, top and bottom in the patient; () where that is not known
-    cut_px      (row, column) where the other two planes cut this one
+    grey     (h, w)
+    places   the view's index along each of its axes under every drawn pixel, arrays that broadcast to (h, w)
+    letters  what lies at the left, right, top and bottom in the patient; () where that is not known
+    cut_px   (row, column) where the other two planes cut this one
     """
 
     grey: Grey
-    heat: Heat
+    places: Places
     name: str = ""
     letters: tuple[str, ...] = ()
     cut_px: tuple[int, int] | None = None
@@ -36,17 +38,16 @@ class Panel:
 _PLANES = (("axial", 1, 0, 2, "RLAP"), ("coronal", 2, 0, 1, "RLSI"), ("sagittal", 2, 1, 0, "APSI"))
 
 
-def panels(view: View, heat: Heat) -> list[Panel]:
-    """One panel of a picture; axial, coronal and sagittal of a volume. heat lies on the network's grid."""
+def panels(view: View, centre: Sequence[int] = ()) -> list[Panel]:
+    """One panel of a picture; axial, coronal and sagittal of a volume, cut through the voxel `centre` of the view."""
     if view.grey.ndim == 2:
         height_mm, width_mm = (side * edge for side, edge in zip(view.grey.shape, view.edges_mm, strict=True))
         scale = PICTURE_PX / max(height_mm, width_mm)
         indices = [
             _spread(side, side * edge * scale) for side, edge in zip(view.grey.shape, view.edges_mm, strict=True)
         ]
-        return [Panel(_resized(view.grey, *map(len, indices)), view.heat_at(heat, np.ix_(*indices)))]
-    centre, scale = view.hottest(heat), _scale(view)
-    return [_panel(view, heat, plane, centre, scale) for plane in _PLANES]
+        return [Panel(_resized(view.grey, *map(len, indices)), np.ix_(*indices))]
+    return [_panel(view, plane, centre, _scale(view)) for plane in _PLANES]
 
 
 def _scale(view: View) -> float:
@@ -55,9 +56,7 @@ def _scale(view: View) -> float:
     return float(min(PLANES_PX[0] / (2 * x_mm + y_mm), PLANES_PX[1] / max(y_mm, z_mm)))
 
 
-def _panel(
-    view: View, heat: Heat, plane: tuple[str, int, int, int, str], centre: tuple[int, ...], scale: float
-) -> Panel:
+def _panel(view: View, plane: tuple[str, int, int, int, str], centre: Sequence[int], scale: float) -> Panel:
     name, rows, columns, through, letters = plane
     sliced = np.take(view.grey, centre[through], axis=through)  # (lower axis, higher axis)
     grey = np.ascontiguousarray((sliced.T if rows > columns else sliced)[::-1, ::-1])
@@ -67,11 +66,10 @@ def _panel(
     }
     places: list[npt.NDArray[np.float64]] = [np.full((1, 1), float(centre[through]))] * 3
     places[rows], places[columns] = indices[rows][:, None], indices[columns][None, :]
-    shown = view.heat_at(heat, places)
     cut_px = (_nearest(indices[rows], centre[rows]), _nearest(indices[columns], centre[columns]))
     if not view.oriented:
         name, letters = "", ""
-    return Panel(_resized(grey, len(indices[rows]), len(indices[columns])), shown, name, tuple(letters), cut_px)
+    return Panel(_resized(grey, len(indices[rows]), len(indices[columns])), tuple(places), name, tuple(letters), cut_px)
 
 
 def _nearest(indices: npt.NDArray[np.float64], index: int) -> int:

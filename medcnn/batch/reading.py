@@ -1,4 +1,7 @@
-"""Scans read and prepared in threads ahead of the network; few at a time: memory follows the case, not the folder."""
+"""Scans read and prepared in threads ahead of the network; few at a time: memory follows the case, not the folder.
+
+What a scan is prepared into is the model's affair: Prepared is what a reader's `prepare` makes of it.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from medcnn.batch.cases import Case
-from medcnn.batch.view import View
-from medcnn.data.cache import Entry
-from medcnn.data.prepared import prepared_entry
 from medcnn.errors import DataError
+from medcnn.io.options import Reading
 from medcnn.io.read import read_scan, source_files
 from medcnn.scan import Reason, Rejection, Scan, ScanRejected
-from medcnn.transforms.preprocessing import Preprocessing
+
+Prepared = TypeVar("Prepared")
 
 READERS = min(4, os.cpu_count() or 1)
 
@@ -27,37 +30,41 @@ Mark = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
+class Read(Generic[Prepared]):
     """One case as far as it comes without a network.
 
-    entry      prepared; None where it was answered before (is_done) or cannot be used (rejection)
-    view       the scan as a person looks at it, where overlays are drawn
+    prepared   None where it was answered before (is_done) or cannot be used (rejection)
     """
 
     case: Case
     input_sha256: str
     seconds: float
-    entry: Entry | None = None
-    view: View | None = None
+    prepared: Prepared | None = None
     rejection: Rejection | None = None
     is_done: bool = False
 
 
-class Reader:
+class Reader(Generic[Prepared]):
     """Hashes, reads and prepares the cases of one root.
 
-    is_done  whether a case with this content was answered before, and its output is still whole
+    spatial_dims  of the scans that the model takes; others are rejected
+    is_done       whether a case with this content was answered before, and its output is still whole
     """
 
     def __init__(
-        self, root: Path, preprocessing: Preprocessing, is_done: Callable[[Case, str], bool], *, with_views: bool
+        self,
+        root: Path,
+        reading: Reading,
+        spatial_dims: int,
+        prepare: Callable[[Scan], Prepared],
+        is_done: Callable[[Case, str], bool],
     ) -> None:
-        self.root, self.preprocessing, self.with_views = root, preprocessing, with_views
-        self._is_done = is_done
+        self.root, self.reading, self.spatial_dims = root, reading, spatial_dims
+        self._prepare, self._is_done = prepare, is_done
 
-    def all(self, cases: Sequence[Case]) -> Generator[Read]:
+    def all(self, cases: Sequence[Case]) -> Generator[Read[Prepared]]:
         """In the order of the cases. Closing the iterator waits for the reads in hand only."""
-        waiting: deque[Future[Read]] = deque()
+        waiting: deque[Future[Read[Prepared]]] = deque()
         pool = ThreadPoolExecutor(READERS, thread_name_prefix="medcnn-read")
         try:
             for case in cases:
@@ -69,7 +76,25 @@ class Reader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def one(self, case: Case) -> Read:
+    def one_ahead(self, cases: Sequence[Case], may_be_joined: Callable[[Prepared], bool]) -> Generator[Read[Prepared]]:
+        """In the order of the cases, the next being read while one is used, where may_be_joined says that memory lets
+        it. Nothing is kept here of what was handed out.
+        """
+        pool = ThreadPoolExecutor(1, thread_name_prefix="medcnn-read")
+        next_one: Future[Read[Prepared]] | None = None
+        try:
+            for number, case in enumerate(cases):
+                hand = [next_one.result() if next_one is not None else self.one(case)]
+                next_one = None
+                prepared = hand[0].prepared
+                if number + 1 < len(cases) and (prepared is None or may_be_joined(prepared)):
+                    next_one = pool.submit(self.one, cases[number + 1])
+                del prepared
+                yield hand.pop()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def one(self, case: Case) -> Read[Prepared]:
         """Never raises: what goes wrong with one case ends as its rejection."""
         began = time.perf_counter()
         digest = ""
@@ -81,17 +106,16 @@ class Reader:
                 return Read(case, digest, time.perf_counter() - began, is_done=True)
             if case.rejection is not None:
                 return Read(case, digest, time.perf_counter() - began, rejection=case.rejection)
-            entry, view = self._prepared(case)
+            prepared = self._prepared(case)
             _require_unchanged(files, marks)
-            return Read(case, digest, time.perf_counter() - began, entry, view)
+            return Read(case, digest, time.perf_counter() - began, prepared)
         except Exception as error:
             return Read(case, digest, time.perf_counter() - began, rejection=as_rejection(error, case.rejection))
 
-    def _prepared(self, case: Case) -> tuple[Entry, View | None]:
-        scan = read_scan(self.root, case.reference, self.preprocessing.reading)
-        _require_same_kind(scan, self.preprocessing)
-        entry = prepared_entry(scan, self.preprocessing)
-        return entry, View.of(scan, self.preprocessing) if self.with_views else None
+    def _prepared(self, case: Case) -> Prepared:
+        scan = read_scan(self.root, case.reference, self.reading)
+        _require_same_kind(scan, self.spatial_dims)
+        return self._prepare(scan)
 
 
 def as_rejection(error: Exception, known: Rejection | None = None) -> Rejection:
@@ -112,6 +136,19 @@ def as_rejection(error: Exception, known: Rejection | None = None) -> Rejection:
                 "Check the disk and that you may read the file",
             )
     return Rejection(Reason.INTERNAL, f"unforeseen {type(error).__name__}", "Report this as a bug in medcnn")
+
+
+def failure(error: Exception) -> Rejection:
+    """What went wrong with one case while the network was asked."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return Rejection(
+            Reason.MEMORY, "the device has too little memory for this scan", "Set inference.accelerator=cpu"
+        )
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # as torch says it on a CPU
+        return as_rejection(MemoryError())
+    return as_rejection(error)
 
 
 def _files(root: Path, case: Case) -> list[Path]:
@@ -149,8 +186,7 @@ def _require_unchanged(files: Sequence[Path], marks: Sequence[Mark]) -> None:
         )
 
 
-def _require_same_kind(scan: Scan, preprocessing: Preprocessing) -> None:
-    wanted = len(preprocessing.size_px)
+def _require_same_kind(scan: Scan, wanted: int) -> None:
     if scan.spatial_dims != wanted:
         kinds = {2: "a picture", 3: "a volume"}
         raise ScanRejected(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from hashlib import file_digest
 from pathlib import Path
 
 from medcnn.batch.cases import Case
@@ -13,7 +14,9 @@ from medcnn.errors import DataError
 from medcnn.io.discover import Skipped
 from medcnn.whole_file import PART, write_whole
 
-_OWN = {"ledger.jsonl", "predictions.csv", "skipped.csv", "overlays", "log.txt", ".lock", ".medcnn"}
+OVERLAYS, MASKS, UNCERTAINTY, PROBABILITIES = "overlays", "masks", "uncertainty", "probabilities"
+FOLDERS = (OVERLAYS, MASKS, UNCERTAINTY, PROBABILITIES)
+_OWN = {"ledger.jsonl", "predictions.csv", "skipped.csv", *FOLDERS, "log.txt", ".lock", ".medcnn"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -28,47 +31,53 @@ class Results:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         self.folder = folder
-        self.overlays = folder / "overlays"
 
     def open_ledger(self) -> Ledger:
         """Read it, and sweep away what a crash left half-written. Only under the lock."""
-        for place in (self.folder, self.overlays):
+        for place in (self.folder, *(self.folder / name for name in FOLDERS)):
             for path in place.glob(f"{PART}*"):
                 path.unlink(missing_ok=True)
         return Ledger(self.folder / "ledger.jsonl")
 
-    def overlay_path(self, case_id: str) -> Path:
-        """Of one case."""
-        return self.overlays / f"{case_id}.png"
+    def place(self, name: str) -> Path:
+        """Where an output belongs, `masks/a.nii.gz`; its folder is made (mode 0700). Raises OSError."""
+        path = self.folder / name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return path
 
-    def read_overlay(self, case_id: str) -> bytes | None:
-        """Its bytes; None where there is none."""
+    def write(self, name: str, content: bytes) -> None:
+        """Put it in its place, whole. Raises OSError."""
+        write_whole(self.place(name), content)
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """Of outputs that were written. Raises OSError."""
+        return {name: file_sha256(self.folder / name) for name in names}
+
+    def holds(self, row: Row) -> bool:
+        """The answer and all its files are as they were written."""
+        if not row.is_intact():
+            return False
         try:
-            return self.overlay_path(case_id).read_bytes()
-        except FileNotFoundError:
-            return None
+            return all(is_output(name) and file_sha256(self.folder / name) == said for name, said in row.files.items())
+        except OSError:
+            return False
 
-    def write_overlay(self, case_id: str, content: bytes | None) -> None:
-        """Put it in its place, or take an older one away. Raises OSError."""
-        if content is None:
-            self.overlay_path(case_id).unlink(missing_ok=True)
-            return
-        self.overlays.mkdir(mode=0o700, exist_ok=True)
-        write_whole(self.overlay_path(case_id), content)
-
-    def drop_overlays_of_others(self, ledger: Ledger, model: str, settings: str) -> int:
-        """Overlays of another model or other settings would stand beside answers they do not belong to."""
-        others = [row for row in ledger.rows.values() if (row.model, row.settings) != (model, settings)]
-        there = [row for row in others if self.overlay_path(row.case_id).exists()]
-        for row in there:
-            self.write_overlay(row.case_id, None)
+    def drop(self, names: Iterable[str]) -> int:
+        """Take outputs away; how many there were. What a damaged ledger calls an output and is none stays."""
+        there = [path for path in (self.folder / name for name in names if is_output(name)) if path.is_file()]
+        for path in there:
+            path.unlink(missing_ok=True)
         return len(there)
 
-    def write_predictions(self, rows: Sequence[Row], class_names: Sequence[str]) -> None:
-        """predictions.csv, a row per finished case of this input."""
-        numbers = [f"p.{name}" for name in class_names]
-        header = ["case_id", "reference", *numbers, "decision", "confidence", "flags", "reason", "status", "seconds"]
-        self._write_table("predictions.csv", header, [_cells(row, class_names) for row in rows])
+    def drop_files_of_others(self, ledger: Ledger, model: str, settings: str) -> int:
+        """Outputs of another model or other settings would stand beside answers they do not belong to."""
+        rows = ledger.rows.values()
+        own = {name for row in rows if (row.model, row.settings) == (model, settings) for name in row.files}
+        return self.drop({name for row in rows for name in row.files} - own)
+
+    def write_predictions(self, header: list[str], lines: Sequence[Sequence[str]]) -> None:
+        """predictions.csv, a line per finished case of this input."""
+        self._write_table("predictions.csv", header, lines)
 
     def write_skipped(self, skipped: Sequence[Skipped]) -> None:
         """skipped.csv: what is no scan, and why."""
@@ -89,12 +98,16 @@ def rows_of(cases: Sequence[Case], ledger: Ledger, model: str, settings: str) ->
     return [row for row in rows if row is not None and (row.model, row.settings) == (model, settings)]
 
 
-def _cells(row: Row, class_names: Sequence[str]) -> list[str]:
-    numbers = [f"{row.probability[name]:.6f}" if name in row.probability else "" for name in class_names]
-    sure = "" if row.confidence is None else f"{row.confidence:.6f}"
-    flags = " | ".join(row.flags)
-    end = [row.decision, sure, flags, row.in_words(), row.status, f"{row.seconds:.3f}"]
-    return [row.case_id, row.reference, *numbers, *end]
+def is_output(name: str) -> bool:
+    """A file in one of the folders that results have, and not elsewhere."""
+    parts = name.split("/")
+    return len(parts) == 2 and parts[0] in FOLDERS and not parts[1].startswith(".") and "\\" not in name
+
+
+def file_sha256(path: Path) -> str:
+    """Of its bytes. Raises OSError."""
+    with path.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
 
 
 def _safe(cell: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from medcnn.batch.ledger import FAILED, OK, REJECTED, Row
 from medcnn.errors import NOTHING_TO_DO_EXIT_CODE
@@ -23,15 +23,20 @@ def exit_code(rows: Sequence[Row]) -> int:
     return SOME_REJECTED_EXIT_CODE if good else ALL_REJECTED_EXIT_CODE
 
 
-def summary(rows: Sequence[Row], skipped: Sequence[Skipped], *, computed: int) -> Iterator[str]:
-    """Lines for the terminal: counts, decisions, what was rejected and what to do, flags. No references, no names."""
+def summary(
+    rows: Sequence[Row], skipped: Sequence[Skipped], *, computed: int, noun: str, word: Callable[[Row], str]
+) -> Iterator[str]:
+    """Lines for the terminal: counts, answers, what was rejected and what to do, flags. No references, no names.
+
+    noun, word  how answers are called together, and one of them
+    """
     by_status = Counter(row.status for row in rows)
     counts = ", ".join(f"{by_status[status]} {status}" for status in (OK, REJECTED, FAILED) if by_status[status])
     before = len(rows) - computed
     yield f"{_many(len(rows), 'case')}: {counts or 'nothing to do'}" + (f"; {before} stood already" if before else "")
-    decided = Counter(row.decision or "withheld" for row in rows if row.status == OK)
+    decided = Counter(word(row) for row in rows if row.status == OK)
     if decided:
-        yield "decisions: " + ", ".join(f"{word} {count}" for word, count in decided.most_common())
+        yield f"{noun}: " + ", ".join(f"{word} {count}" for word, count in decided.most_common())
     for status in (REJECTED, FAILED):
         yield from _reasons([row for row in rows if row.status == status], status)
     flags = Counter(flag.partition(":")[0] for row in rows for flag in row.flags)

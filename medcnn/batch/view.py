@@ -1,4 +1,4 @@
-"""A scan as a person looks at it, small enough to keep until it is answered, and where the network looks."""
+"""A scan as a person looks at it, small enough to keep until it is answered, and where network and masks lie in it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from medcnn.scan import Scan, Voxels
+from medcnn.transforms.placement import Placement
+from medcnn.transforms.placement import turned as turned_axes
 from medcnn.transforms.preprocessing import Preprocessing
 
 Grey = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.uint8]
+Places = tuple[npt.NDArray[np.float64], ...]
 
 MOST_PX = 1280  # of a picture's longer side; of a volume nothing is left out
 _DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles drawn black and white
@@ -21,12 +25,12 @@ _DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles drawn black and white
 
 @dataclass(frozen=True)
 class Step:
-    """Along one axis: index in the network's grid = scale * index in the view + offset."""
+    """Along one axis: index in another grid (the network's, the turned scan's) = scale * index in the view + offset."""
 
     scale: float
     offset: float
 
-    def to_network(self, index: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def to_other(self, index: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return index * self.scale + self.offset
 
     def to_view(self, index: float) -> float:
@@ -39,7 +43,7 @@ class View:
 
     grey      (H, W) as the file shows it, bright is dense; or (X, Y, Z) turned so that the axes grow to R, A, S
     edges_mm  of its voxels, or 1 where the file does not say
-    steps     per axis, into the network's grid
+    steps     per axis, into the network's grid where heat is shown, into the turned scan's where masks are
     oriented  the axes' directions in the patient are known
     """
 
@@ -59,25 +63,46 @@ class View:
             Step(*pair)
             for pair in placement(values.shape, edges, preprocessing, has_geometry=scan.geometry is not None)
         ]
+        return cls._shrunk(values, edges, steps, oriented=scan.geometry is not None)
+
+    @classmethod
+    def of_placed(cls, scan: Scan, placement: Placement) -> View:
+        """From a scan in its true meaning, its axes turned as the placement turns them."""
+        values = scan.voxels[0] if len(scan.voxels) == 1 else scan.voxels.mean(axis=0)
+        values = turned_axes(values[None], placement.axes, placement.flipped)[0]
+        own = scan.geometry.spacing_mm() if scan.geometry is not None else scan.spacing_mm or (1.0,) * values.ndim
+        edges = tuple(float(own[axis]) for axis in placement.axes)
+        return cls._shrunk(values, edges, [Step(1.0, 0.0)] * values.ndim, oriented=scan.geometry is not None)
+
+    @classmethod
+    def _shrunk(cls, values: Voxels, edges: tuple[float, ...], steps: Sequence[Step], *, oriented: bool) -> View:
+        """Grey, and a large picture made smaller."""
         if values.ndim == 2 and max(values.shape) > MOST_PX:
             block = -(-max(values.shape) // MOST_PX)
             values = _block_means(values, block)
             edges = tuple(edge * block for edge in edges)
             steps = [Step(step.scale * block, step.offset + step.scale * (block - 1) / 2) for step in steps]
-        return cls(_grey(values), edges, tuple(steps), scan.geometry is not None)
+        return cls(_grey(values), edges, tuple(steps), oriented)
 
-    def heat_at(self, heat: Heat, axes_indices: Sequence[npt.NDArray[np.float64]]) -> Heat:
+    def heat_at(self, heat: Heat, view_places: Places) -> Heat:
         """heat on the network's grid, read at view indices (one array an axis, broadcast together); 0 outside."""
         from scipy.ndimage import map_coordinates
 
-        places = np.broadcast_arrays(
-            *(step.to_network(index) for step, index in zip(self.steps, axes_indices, strict=True))
-        )
+        places = np.broadcast_arrays(*self._moved(view_places))
         found = map_coordinates(heat, np.stack(places), order=1, mode="nearest", output=np.float32)
         inside = np.ones(found.shape, bool)
         for place, size in zip(places, heat.shape, strict=True):
             inside &= (place >= -0.5) & (place <= size - 0.5)
         return np.where(inside, found, 0).astype(np.float32)
+
+    def labels_at(self, labels: Labels, view_places: Places) -> Labels:
+        """(M, *turned scan) labels, those of the nearest voxels: (M, *what view_places broadcast to)."""
+        moved = zip(self._moved(view_places), labels.shape[1:], strict=True)
+        nearest = tuple(np.clip(np.rint(place), 0, side - 1).astype(np.intp) for place, side in moved)
+        return np.stack([plane[nearest] for plane in labels])
+
+    def _moved(self, view_places: Places) -> list[npt.NDArray[np.float64]]:
+        return [step.to_other(index) for step, index in zip(self.steps, view_places, strict=True)]
 
     def hottest(self, heat: Heat) -> tuple[int, ...]:
         """The view's voxel nearest to the hottest of the network's grid; the centre where nothing is hot."""
@@ -134,10 +159,13 @@ def _block_means(values: Voxels, block: int) -> Voxels:
 
 
 def _grey(values: Voxels) -> Grey:
-    sample = values.ravel()[
-        :: max(1, values.size // 1_000_000)
-    ]  # percentiles of all voxels would cost more than reading
+    # Percentiles of all voxels would cost more than reading; row by row, since one more float copy may not fit.
+    thin = max(1, round((values.size / 1_000_000) ** (1 / values.ndim)))
+    sample = values[(slice(None, None, thin),) * values.ndim]
     low, high = (float(value) for value in np.percentile(sample, [_DARKEST, _BRIGHTEST]))
     if not high > low:
         low, high = float(values.min()), float(max(values.max(), values.min() + 1))
-    return np.asarray(np.clip((values - low) * (255 / (high - low)), 0, 255), np.uint8)
+    grey = np.empty(values.shape, np.uint8)
+    for row, brightness in zip(values, grey, strict=True):
+        brightness[...] = np.clip((row - low) * (255 / (high - low)), 0, 255)
+    return grey

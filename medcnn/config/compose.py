@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from medcnn.config.compare import CompareConf
 from medcnn.config.errors import ConfigError
 from medcnn.config.fields import all_problems, nearest
 from medcnn.config.folders import conf_folder
@@ -29,6 +30,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConf,
     "predict": PredictConf,
     "prepare": PrepareConf,
+    "compare": CompareConf,
 }
 USAGE_EXIT_CODE = 2
 

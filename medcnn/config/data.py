@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from medcnn.config.fields import MISSING, choice, number
-from medcnn.config.reading import ReadingConf
+from medcnn.config.reading import LAYOUTS, ReadingConf
 
 SPLITS = ("train", "val", "calib", "test")
+MOST_STRUCTURES = 253  # a target is one byte a voxel: 0 is background, 254 unknown, 255 ignored
+BACKGROUND = "background"
+LARGEST_LABEL = 65_535
 
 
 @dataclass
@@ -34,14 +37,18 @@ class SplitConf:
 
 @dataclass
 class DataConf(ReadingConf):
-    """One data set: a root folder and its manifest (a CSV, or a single MedMNIST-like .npz)."""
+    """One data set: a root folder and its manifest (a CSV, or a single MedMNIST-like .npz), or its own layout."""
 
     name: str = MISSING
     root: str = MISSING
     manifest: str = ""  # below the root; "" takes manifest.csv, else the only .csv or .npz there
+    layout: str = choice("manifest", "manifest", *LAYOUTS)  # msd ...: the folder itself, without a manifest
     split: str = choice("test", *SPLITS, "all")  # what evaluate looks at
+    fold: int | None = number(None, at_least=0)  # this fold is val, and all the others train
     class_names: list[str] = field(default_factory=list)  # [] takes the labels found, sorted; the last is positive
-    class_codes: dict[str, str] = field(default_factory=dict)  # class -> SNOMED CT code, into the model package
+    class_codes: dict[str, str] = field(default_factory=dict)  # class or structure -> SNOMED CT code
+    structures: dict[str, list[int]] = field(default_factory=dict)  # structure -> its values in the mask files
+    ignore_labels: list[int] = field(default_factory=list)  # values of voxels that nobody judged: no loss, no score
     duplicates: str = choice("stop", "stop", "drop_from_train")
     splits: SplitConf = field(default_factory=SplitConf)
     max_rejected: float = number(0.05, at_least=0, at_most=1)  # share of unreadable scans that may be left out
@@ -53,3 +60,24 @@ class DataConf(ReadingConf):
             yield f"class_names: a name stands there twice, got {self.class_names}"
         if len(self.class_names) == 1:
             yield f"class_names: a classifier needs at least two classes, got {self.class_names}"
+        if self.layout != "manifest" and self.manifest:
+            yield f"manifest: data.layout={self.layout} reads the folder itself; leave one of the two out"
+        yield from self._structure_problems()
+
+    def _structure_problems(self) -> Iterator[str]:
+        named = {name: values for name, values in self.structures.items() if name != BACKGROUND}
+        if len(named) > MOST_STRUCTURES:
+            yield f"structures: at most {MOST_STRUCTURES}, got {len(named)}"
+        for name, values in self.structures.items():
+            if not values:
+                yield f"structures.{name}: needs at least one value, for example [1]"
+            if name not in named:
+                continue
+            if 0 in values:
+                yield f"structures.{name}: 0 is the background"
+            if both := sorted(set(values) & {*self.ignore_labels, *self.structures.get(BACKGROUND, [])}):
+                yield f"structures.{name}: {both} cannot be a structure and ignored or background too"
+        if odd := sorted({v for values in self.structures.values() for v in values if not 0 <= v <= LARGEST_LABEL}):
+            yield f"structures: values must be whole numbers from 0 to {LARGEST_LABEL}, got {odd[:5]}"
+        if odd := sorted(value for value in self.ignore_labels if not 0 < value <= LARGEST_LABEL):
+            yield f"ignore_labels: values must be whole numbers from 1 to {LARGEST_LABEL}, got {odd[:5]}"

@@ -53,6 +53,35 @@ class ResNetConf(ModelConf):
 
 
 @dataclass
+class UNetConf(ModelConf):
+    """Ronneberger et al. 2015 as in nnU-Net. Where a list is [], the plan decides from the data and the budget."""
+
+    name: str = "unet"
+    widths: list[int] = numbers([], at_least=1)  # channels, one entry per level, finest first
+    kernels: list[list[int]] = field(default_factory=list)  # per level, per axis
+    strides: list[list[int]] = field(default_factory=list)  # into each level, per axis; the first all 1
+    encoder: str = choice("plain", "plain", "residual", "resnet18", "resnet34")  # the ResNets: 2D, for own weights
+    encoder_weights: str = ""  # a local .safetensors or .pt file that the encoder starts from; "" starts at random
+    encoder_convolutions: list[int] = numbers([2], at_least=1)  # per level, or one for all; residual: blocks of two
+    decoder_convolutions: list[int] = numbers([2], at_least=1)
+    norm: str = choice("instance", "instance", "group", "batch")
+    activation: str = choice("leaky_relu", "relu", "leaky_relu", "elu", "gelu", "silu", "tanh")
+    deep_supervision: int = number(2, at_least=0)  # coarser levels that learn too, as far as there are so many
+    attention: bool = False  # gates on the skip connections, Oktay et al. 2018
+
+    def problems(self) -> Iterator[str]:
+        for name, levels in (("kernels", self.kernels), ("strides", self.strides)):
+            if self.widths and levels and len(levels) != len(self.widths):
+                yield f"{name}: needs an entry for each of the {len(self.widths)} widths, got {len(levels)}"
+            if any(number < 1 for level in levels for number in level):
+                yield f"{name}: every number must be 1 or more, got {levels}"
+        if any(side % 2 == 0 for kernel in self.kernels for side in kernel):
+            yield f"kernels: every side must be odd, got {self.kernels}"
+        if self.strides and max(self.strides[0], default=1) != 1:
+            yield f"strides: those of the first level must all be 1, got {self.strides[0]}"
+
+
+@dataclass
 class CustomConf(ModelConf):
     """Your own torch.nn.Module, imported from a module that you name."""
 
@@ -66,4 +95,6 @@ class CustomConf(ModelConf):
             yield f"module: {self.module!r} is not yours; name the module that holds your own network"
 
 
-MODEL_KINDS: dict[str, type[ModelConf]] = {kind().name: kind for kind in (PlainCNNConf, ResNetConf, CustomConf)}
+MODEL_KINDS: dict[str, type[ModelConf]] = {
+    kind().name: kind for kind in (PlainCNNConf, ResNetConf, UNetConf, CustomConf)
+}

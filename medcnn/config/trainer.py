@@ -17,6 +17,7 @@ class TrainerConf:
     batch_cases: int = number(32, at_least=1)
     accumulate_batches: int = number(1, at_least=1)
     members: int = number(1, at_least=1, at_most=32)  # networks trained one after another and averaged
+    folds: int = number(0, at_least=0, at_most=20)  # cross-validation: one member per fold, each held to its own cases
 
     optimizer: str = choice("adamw", "adamw", "sgd")
     learning_rate: float = number(1e-3, above=0)
@@ -33,7 +34,7 @@ class TrainerConf:
     mixup_alpha: float = number(0.0, at_least=0)
     ema_decay: float = number(0.0, at_least=0, below=1)  # 0: no average of the weights is kept
 
-    metric: str = choice("auroc", "auroc", "average_precision", "balanced_accuracy", "loss")
+    metric: str = choice("auroc", "auroc", "average_precision", "balanced_accuracy", "loss", "dice")
     metric_smoothing: float = number(0.3, at_least=0, below=1)  # weight of the past in the metric that picks the model
     keep: str = choice("best", "best", "last")
     patience_epochs: int = number(0, at_least=0)  # stop after so many without a better metric; 0 never stops early
@@ -49,5 +50,9 @@ class TrainerConf:
     skip_nonfinite_steps: int = number(5, at_least=0)  # in a row, before the training stops
 
     def problems(self) -> Iterator[str]:
+        if self.folds == 1:
+            yield "folds: must be 0, or at least 2: one fold leaves nobody to train on"
+        if self.folds and self.members > 1:
+            yield "members: each fold trains one member; leave members at 1 with folds"
         if self.class_weighting == "balanced" and self.sampling == "balanced":
             yield "sampling: balanced sampling and balanced class weights correct twice; choose one of the two"

@@ -12,7 +12,8 @@ from medcnn.config.fields import choice, number, numbers
 class IntensityConf:
     """How intensities become network input, each scan by itself."""
 
-    scale: str = choice("percentiles", "percentiles", "range", "zscore")
+    # dataset, for segmentation of scans with an absolute scale (CT): by the statistics of the training foreground
+    scale: str = choice("percentiles", "percentiles", "range", "zscore", "dataset")
     low_percentile: float = number(0.5, at_least=0, below=100)  # percentiles -> -1 and 1, clipped a little outside
     high_percentile: float = number(99.5, above=0, at_most=100)
 
@@ -32,12 +33,29 @@ class AffineConf:
     shear: float = number(0.0, at_least=0, at_most=1)
 
 
+_FOLDS = 0.4  # of the knots' distance: a B-spline with smaller displacements never folds (Choi and Lee 2000, 3D)
+
+
+@dataclass
+class ElasticConf:
+    """Segmentation: a smooth random displacement (cubic B-splines), in one resampling with the affine."""
+
+    probability: float = number(0.0, at_least=0, at_most=1)
+    displacement_px: float = number(4.0, at_least=0)  # of a knot along each axis, up to; between knots far less
+    spacing_px: float = number(16.0, above=0)  # between knots
+
+    def problems(self) -> Iterator[str]:
+        if self.displacement_px > _FOLDS * self.spacing_px:
+            most = _FOLDS * self.spacing_px
+            yield f"displacement_px: above {most:g} (0.4 of spacing_px) space may fold, got {self.displacement_px}"
+
+
 @dataclass
 class MirrorConf:
     """Mirroring along spatial axes; only where anatomy allows it (a mirrored heart is another finding)."""
 
     probability: float = number(0.0, at_least=0, at_most=1)
-    axes: list[int] = numbers([-1])
+    axes: list[int] = numbers([-1])  # classification: together; segmentation: each for itself
 
 
 @dataclass
@@ -100,6 +118,36 @@ class BiasFieldConf:
 
 
 @dataclass
+class MotionConf:
+    """MRI: the patient moves during the scan; parts of k-space see another position."""
+
+    probability: float = number(0.0, at_least=0, at_most=1)
+    movements: int = number(2, at_least=1)
+    rotate_deg: float = number(3.0, at_least=0, at_most=180)  # up to, each
+    shift_px: float = number(1.5, at_least=0)  # up to, each, along each axis
+    axes: list[int] = numbers([])  # phase encoding along one of these; [] means any
+
+
+@dataclass
+class GhostingConf:
+    """MRI: copies along the phase encoding, from what pulsates or breathes."""
+
+    probability: float = number(0.0, at_least=0, at_most=1)
+    ghosts: int = number(5, at_least=2)  # from 2 up to; they lie one side / ghosts apart
+    intensity: float = number(0.7, at_least=0, at_most=1)  # up to: the loss of each ghosts-th line of k-space
+    axes: list[int] = numbers([])  # along one of these; [] means any
+
+
+@dataclass
+class SpikesConf:
+    """MRI: sparks in k-space; stripes all over the scan."""
+
+    probability: float = number(0.0, at_least=0, at_most=1)
+    spikes: int = number(2, at_least=1)  # up to
+    intensity: float = number(0.4, at_least=0)  # up to: a stripe's amplitude in standard deviations of the scan
+
+
+@dataclass
 class NoiseConf:
     """Gaussian noise; intensities run from about -1 to 1."""
 
@@ -121,6 +169,7 @@ class RandomConf:
 
     mirror: MirrorConf = field(default_factory=MirrorConf)
     affine: AffineConf = field(default_factory=AffineConf)
+    elastic: ElasticConf = field(default_factory=ElasticConf)
     low_resolution: LowResolutionConf = field(default_factory=LowResolutionConf)
     blur: BlurConf = field(default_factory=BlurConf)
     sharpness: SharpnessConf = field(default_factory=SharpnessConf)
@@ -128,6 +177,9 @@ class RandomConf:
     warp: WarpConf = field(default_factory=WarpConf)
     contrast: ContrastConf = field(default_factory=ContrastConf)
     bias_field: BiasFieldConf = field(default_factory=BiasFieldConf)
+    motion: MotionConf = field(default_factory=MotionConf)
+    ghosting: GhostingConf = field(default_factory=GhostingConf)
+    spikes: SpikesConf = field(default_factory=SpikesConf)
     noise: NoiseConf = field(default_factory=NoiseConf)
     erase: EraseConf = field(default_factory=EraseConf)
     clip: float = number(0.0, at_least=0)  # at the end, intensities beyond ±clip are cut off; 0 leaves them
@@ -137,17 +189,22 @@ class RandomConf:
 class TransformsConf:
     """The grid that the network sees, the intensities, and what is varied in training."""
 
-    size_px: list[int] = numbers([96, 96], at_least=8)  # (H, W) or (I, J, K)
+    size_px: list[int] = numbers([96, 96], at_least=8)  # (H, W) or (I, J, K); [] for segmentation: the plan decides
     spacing_mm: list[float] = numbers([], above=0)  # [] stretches to size_px; else resampled, then padded or cropped
     keep_aspect: bool = True  # pad to the target's aspect before resizing
+    crop: str = choice("none", "none", "nonzero")  # segmentation: cut off the empty (zero) surround, as after stripping
+    slices: str = choice("", "", "axial", "coronal", "sagittal")  # segmentation of volumes by a 2D network
     intensity: IntensityConf = field(default_factory=IntensityConf)
     random: RandomConf = field(default_factory=RandomConf)
 
     def problems(self) -> Iterator[str]:
-        if len(self.size_px) not in (2, 3):
+        if len(self.size_px) not in (0, 2, 3):
             yield f"size_px: two numbers for pictures or three for volumes, got {self.size_px}"
-        if self.spacing_mm and len(self.spacing_mm) != len(self.size_px):
+        if self.size_px and self.spacing_mm and len(self.spacing_mm) != len(self.size_px):
             yield f"spacing_mm: needs {len(self.size_px)} numbers as size_px has, got {self.spacing_mm}"
-        dims, axes = len(self.size_px), self.random.mirror.axes
+        if len(self.spacing_mm) not in (0, 2, 3):
+            yield f"spacing_mm: two numbers for pictures or three for volumes, got {self.spacing_mm}"
+        dims, axes = len(self.size_px) or 3, self.random.mirror.axes
         if not all(-dims <= axis < dims for axis in axes) or len({axis % dims for axis in axes}) < len(axes):
-            yield f"random.mirror.axes: different ones from {-dims} to {dims - 1}, as size_px has {dims}, got {axes}"
+            has = "as size_px has" if self.size_px else "in volumes of"
+            yield f"random.mirror.axes: different ones from {-dims} to {dims - 1}, {has} {dims}, got {axes}"

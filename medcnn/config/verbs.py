@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from medcnn.config.data import DataConf
 from medcnn.config.fields import MISSING, choice, number
-from medcnn.config.model import ModelConf
+from medcnn.config.losses import LossConf
+from medcnn.config.model import ModelConf, UNetConf
+from medcnn.config.planning import PlanConf
 from medcnn.config.reading import LAYOUTS, split_by_problems
 from medcnn.config.trainer import TrainerConf
 from medcnn.config.transforms import TransformsConf
@@ -18,7 +20,7 @@ class TaskConf:
     """What is learnt. The kind decides which file in medcnn/tasks serves it."""
 
     name: str = MISSING
-    kind: str = choice("classification", "classification")
+    kind: str = choice("classification", "classification", "segmentation")
     intended_use: str = "Research on images like those it was trained on. Not for clinical decisions."
 
 
@@ -58,6 +60,13 @@ class InferenceConf:
     accelerator: str = choice("auto", "auto", "cpu", "gpu", "mps")
     shifts: int = number(0, at_least=0, at_most=6)  # answers averaged over so many copies moved by one pixel
 
+    # Of segmenters; null is as the package says, or for a training what is usual
+    overlap: float | None = number(None, at_least=0, below=1)  # of neighbouring tiles, in shares of a side
+    mirror_axes: list[int] | None = None  # answers averaged over all mirrored copies; only where anatomy allows it
+    mirror_swaps: list[list[str]] = field(default_factory=list)  # pairs of structures that are left and right
+    batch_memory_mb: int = number(1024, at_least=64)  # for one forward pass
+    uncertainty: str = choice("", "", "entropy", "disagreement")  # a map beside the mask
+
 
 @dataclass
 class TrainConf:
@@ -67,6 +76,8 @@ class TrainConf:
     data: DataConf = field(default_factory=DataConf)
     transforms: TransformsConf = field(default_factory=TransformsConf)
     model: ModelConf = field(default_factory=ModelConf)
+    loss: LossConf = field(default_factory=LossConf)  # of segmentation
+    plan: PlanConf = field(default_factory=PlanConf)  # of segmentation
     trainer: TrainerConf = field(default_factory=TrainerConf)
     inference: InferenceConf = field(default_factory=InferenceConf)
     tracking: TrackingConf = field(default_factory=TrackingConf)
@@ -82,6 +93,23 @@ class TrainConf:
             yield f"resume: a debug={self.debug} run starts fresh; leave resume out"
         if self.trainer.mixup_alpha and self.debug == "overfit":
             yield "trainer.mixup_alpha: must be 0 with debug=overfit, which wants to see a loss of zero"
+        yield from self._task_problems()
+
+    def _task_problems(self) -> Iterator[str]:
+        """What one kind of task can do and another cannot."""
+        outlines, trainer = self.task.kind == "segmentation", self.trainer
+        if outlines != isinstance(self.model, UNetConf) and self.model.name != "custom":
+            wanted = "unet or unet_residual" if outlines else "a classifier, as plain_cnn or resnet18"
+            yield f"model: {self.model.name} does not fit a task of {self.task.kind}; take {wanted}"
+        if outlines != (trainer.metric == "dice"):
+            wanted = "dice" if outlines else "auroc or another metric of classifiers"
+            yield f"trainer.metric: a task of {self.task.kind} is chosen by {wanted}"
+        if not outlines and not self.transforms.size_px:
+            yield "transforms.size_px: a classifier needs the grid that it sees, for example [96,96]"
+        if not outlines and trainer.folds:
+            yield "trainer.folds: cross-validation trains segmenters; classifiers have trainer.members"
+        if outlines and (trainer.mixup_alpha or trainer.label_smoothing):
+            yield "trainer: mixup_alpha and label_smoothing are for classifiers; see loss.label_smoothing"
 
 
 @dataclass
@@ -109,7 +137,9 @@ class PredictConf:
     inference: InferenceConf = field(default_factory=InferenceConf)
     privacy: PrivacyConf = field(default_factory=PrivacyConf)
     split_by: list[str] = field(default_factory=list)  # of a series with several volumes: echo, time ...
-    explain: str = choice("gradcam", "gradcam", "none")
+    explain: str = choice("gradcam", "gradcam", "none")  # a picture per case; of a segmenter the contours
+    probabilities: bool = False  # of segmenters: a map for each structure too
+    dicom_seg: bool = True  # of segmenters: a DICOM segmentation too, where the scan is a DICOM series
     modules: list[str] = field(default_factory=list)  # that a package of your own network may be imported from
 
     def problems(self) -> Iterator[str]:

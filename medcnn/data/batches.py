@@ -76,7 +76,7 @@ class _Source(Dataset[Batch]):
         return Batch(image, self.targets[torch.from_numpy(chosen)], epoch, positions)
 
 
-class _Places(Sampler[Place]):
+class Places(Sampler[Place]):
     """The rest of one epoch, from a batch on."""
 
     def __init__(self, epoch: int, first: int, last: int) -> None:
@@ -101,7 +101,7 @@ class Batches:
         return DataLoader(
             source,
             batch_size=None,
-            sampler=_Places(epoch, first, last),
+            sampler=Places(epoch, first, last),
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             timeout=120 if self.workers else 0,

@@ -11,7 +11,7 @@ import os
 import struct
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from medcnn.data.mapped import Arrays, mapped, pieces
 
 Image = npt.NDArray[np.float32]
 
@@ -76,6 +78,7 @@ class Cache:
         self.folder = folder
         self._versions = versions()
         self._digests = _FileDigests(folder / "files.json")
+        self._trusted: set[str] = set()  # mapped entries that were checked, or written, by this process
 
     def key(self, files: Sequence[Path], places: Sequence[str], steps: dict[str, Any]) -> str:
         """Of a scan: its files' content, the places in them (a frame, a row), the steps, the versions."""
@@ -101,14 +104,44 @@ class Cache:
                 path.unlink(missing_ok=True)
             return None
 
+    def derived_key(self, key: str, steps: dict[str, Any]) -> str:
+        """Of what further steps make of an entry."""
+        return sha256(json.dumps([key, steps], sort_keys=True).encode()).hexdigest()
+
+    def read_arrays(self, key: str) -> Arrays | None:
+        """The arrays of an entry, mapped and read-only; its checksum is compared the first time in a process.
+
+        None where there is none or it is damaged, in which case it is gone afterwards.
+        """
+        path = self._path(key)
+        try:
+            found = mapped(path, check=key not in self._trusted)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, struct.error):
+            with suppress(OSError):  # a read-only cache keeps it; it is not used
+                path.unlink(missing_ok=True)
+            return None
+        self._trusted.add(key)
+        return found
+
+    def write_arrays(self, key: str, arrays: Arrays) -> None:
+        """As `write`. Raises OSError."""
+        self._write(key, pieces(arrays))
+        self._trusted.add(key)
+
     def write(self, key: str, entry: Entry) -> None:
         """Aside, then renamed: nobody ever sees half an entry. Raises OSError."""
+        self._write(key, [_encoded(entry)])
+
+    def _write(self, key: str, content: Iterable[bytes | memoryview]) -> None:
         path = self._path(key)
         _make_private(path.parent)
         handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".part-")
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(_encoded(entry))
+                for piece in content:
+                    stream.write(piece)
             Path(aside).replace(path)
         except BaseException:
             Path(aside).unlink(missing_ok=True)

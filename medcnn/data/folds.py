@@ -36,6 +36,21 @@ def with_folds(cases: Sequence[Case], count: int, seed: int) -> tuple[list[Case]
     return divided, [f"{len(of_patient)} patients of train and val were divided into {count} folds"]
 
 
+def with_turn(cases: Sequence[Case], fold: int) -> list[Case]:
+    """One turn of a cross-validation: the cases of this fold are val, all others of train and val train.
+
+    calib and test stay as they are. Raises DataError where no case is in the fold.
+    """
+    present = sorted({int(case.fold) for case in cases if case.fold})
+    if fold not in present:
+        there = f"it is one of {', '.join(map(str, present))}" if present else "set data.splits.folds to make some"
+        raise DataError(f"data.fold: no case is in fold {fold}; {there}")
+    return [
+        replace(case, split="val" if case.fold == str(fold) else "train") if case.split in ("", *IN_FOLDS) else case
+        for case in cases
+    ]
+
+
 def without_folds_of_the_held_out(cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
     """calib and test rows take no turn: a fold that stands there is emptied, and counted."""
     held_out = [case for case in cases if case.fold and case.split and case.split not in IN_FOLDS]

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from medcnn.data.cache import Cache, Entry, Facts
 from medcnn.data.manifest import Case
+from medcnn.data.pixels import pixel_digest
 from medcnn.errors import DataError, NoSpaceError
 from medcnn.io.read import read_scan, source_files
 from medcnn.scan import Reason, Rejection, Scan, ScanRejected
@@ -26,6 +26,8 @@ Image = npt.NDArray[np.float32]
 Report = Callable[[int, int], None]
 
 log = logging.getLogger(__name__)
+
+_MOST_SAMPLED = 10_000_000  # voxels; percentiles of more take longer than reading them
 
 
 class Images(Protocol):
@@ -118,7 +120,7 @@ class Preparer:
         if (found := self.cache.read(key)) is not None:
             return found
         scans = [read_scan(self.root, reference, self.preprocessing.reading) for reference in references]
-        made = prepared_entry(_joined(scans), self.preprocessing)
+        made = prepared_entry(joined(scans), self.preprocessing)
         self._write(key, made)
         return made
 
@@ -159,7 +161,7 @@ class Preparer:
                 facts.append(result.facts)
                 entries.append(result if held <= memory_bytes else None)
         self.cache.remember()
-        _require_most(cases, rejected, max_rejected)
+        require_most(cases, rejected, max_rejected)
         if held <= memory_bytes:
             return Prepared(good, _InMemory([entry.image for entry in entries if entry]), facts, rejected)
         if not self._can_write:
@@ -180,10 +182,16 @@ class Preparer:
 
 def prepared_entry(scan: Scan, preprocessing: Preprocessing) -> Entry:
     """A scan on the network's grid, and its facts."""
+    return Entry(preprocessing.apply(scan), facts_of(scan))
+
+
+def facts_of(scan: Scan) -> Facts:
+    """What is worth knowing of a scan without reading it again."""
     voxels = scan.voxels
-    low, high = (float(value) for value in np.percentile(voxels, [1, 99]))
-    facts = Facts(
-        pixels=sha256(str(voxels.shape).encode() + np.ascontiguousarray(voxels).tobytes()).hexdigest(),
+    step = max(1, voxels.size // _MOST_SAMPLED)
+    low, high = (float(value) for value in np.percentile(voxels.reshape(-1)[::step], [1, 99]))
+    return Facts(
+        pixels=pixel_digest(voxels),
         constant=bool(voxels.min() == voxels.max()),
         low=low,
         high=high,
@@ -193,10 +201,9 @@ def prepared_entry(scan: Scan, preprocessing: Preprocessing) -> Entry:
         spacing_mm=tuple(float(edge) for edge in scan.spacing_mm or ()),
         flags=dict(scan.facts),
     )
-    return Entry(preprocessing.apply(scan), facts)
 
 
-def _joined(scans: list[Scan]) -> Scan:
+def joined(scans: list[Scan]) -> Scan:
     """Several channels of one case as one scan; they must lie on one grid."""
     first = scans[0]
     if len(scans) == 1:
@@ -213,7 +220,8 @@ def _joined(scans: list[Scan]) -> Scan:
     return Scan(voxels, first.geometry, first.spacing_mm, None, first.modality, first.body_part, first.identity)
 
 
-def _require_most(cases: Sequence[Case], rejected: list[tuple[Case, Rejection]], max_rejected: float) -> None:
+def require_most(cases: Sequence[Case], rejected: list[tuple[Case, Rejection]], max_rejected: float) -> None:
+    """Raise DataError where more than this share of the cases cannot be used."""
     if rejected and len(rejected) > max_rejected * len(cases):
         lines = [f"  - {case.case_id}: {rejection}" for case, rejection in rejected[:10]]
         more = [f"  - and {len(rejected) - 10} more"] if len(rejected) > 10 else []

@@ -43,14 +43,37 @@ class Expectation:
     ) -> Expectation:
         """From the training scans: facts of each, and prepared images (n, C, *size)."""
         axes = tuple(range(1, images.ndim))
+        return cls.of_moments(
+            modality=modality,
+            body_part=body_part,
+            spatial_dims=images.ndim - 2,
+            low=low,
+            high=high,
+            mean=images.mean(axis=axes).tolist(),
+            spread=images.std(axis=axes).tolist(),
+        )
+
+    @classmethod
+    def of_moments(
+        cls,
+        *,
+        modality: Sequence[str],
+        body_part: Sequence[str],
+        spatial_dims: int,
+        low: Sequence[float],
+        high: Sequence[float],
+        mean: Sequence[float],
+        spread: Sequence[float],
+    ) -> Expectation:
+        """From the training scans: facts of each, and mean and standard deviation of each after preparation."""
         return cls(
             tuple(sorted({word for word in modality if word})) if all(modality) else (),
             tuple(sorted({word for word in body_part if word})) if all(body_part) else (),
-            images.ndim - 2,
+            spatial_dims,
             _range(low),
             _range(high),
-            _range(images.mean(axis=axes).tolist()),
-            _range(images.std(axis=axes).tolist()),
+            _range(mean),
+            _range(spread),
         )
 
     def as_json(self) -> dict[str, Any]:

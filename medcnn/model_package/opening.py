@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from medcnn.config.errors import ConfigError
 from medcnn.errors import PackageError
 from medcnn.inference.classifier import Classifier, choose_device
+from medcnn.inference.segmenter import Segmenter
 from medcnn.model_package.classifier import ClassifierDescription, ClassifierPackage
 from medcnn.model_package.description import DESCRIPTION, Description, package_digest, package_folder
+from medcnn.model_package.segmenter import SegmenterDescription, SegmenterPackage
 from medcnn.networks.build import build_network, model_conf
 from medcnn.networks.memory_format import network_channels_last
 from medcnn.transforms.preprocessing import STEPS_VERSION
+from medcnn.transforms.whole_grid import GRID_VERSION
 
-ModelPackage = ClassifierPackage
+ModelPackage = ClassifierPackage | SegmenterPackage
+AnyDescription = ClassifierDescription | SegmenterDescription
+_KINDS: dict[str, type[AnyDescription]] = {kind.kind: kind for kind in (ClassifierDescription, SegmenterDescription)}
 
 
-def read_description(folder: Path) -> ClassifierDescription:
+def read_description(folder: Path) -> AnyDescription:
     """model.json, checked. Raises PackageError. Reads no weights."""
     found = _read_json(folder)
-    kinds = {kind.kind: kind for kind in (ClassifierDescription,)}
-    kind, version = kinds.get(str(found.get("kind"))), int(found["format_version"])
-    newest = kind.format_version if kind else max(known.format_version for known in kinds.values())
+    kind, version = _KINDS.get(str(found.get("kind"))), int(found["format_version"])
+    newest = kind.format_version if kind else max(known.format_version for known in _KINDS.values())
     if version > newest:
         raise PackageError(f"this package has format {version}, this medcnn reads up to {newest}. Update medcnn")
     if kind is None:
@@ -37,7 +42,8 @@ def read_description(folder: Path) -> ClassifierDescription:
         description = kind.from_json(found)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PackageError(f"{DESCRIPTION} is not complete ({error}). Copy the package again") from error
-    if description.preprocessing.version > STEPS_VERSION:
+    newest = STEPS_VERSION if isinstance(description, ClassifierDescription) else GRID_VERSION
+    if description.preprocessing.version > newest:
         raise PackageError("this package was made by a newer medcnn with other preprocessing. Update medcnn")
     return description
 
@@ -65,11 +71,47 @@ def load_package(
     if not description.weights:
         raise PackageError(f"{DESCRIPTION} names no weights. Copy the package again")
     weights = Weights(folder, description, modules)
-    device = choose_device(accelerator)
-    dims = len(description.preprocessing.size_px)
-    networks = [network_channels_last(weights.network(name), dims).to(device).eval() for name in description.weights]
+    device, digest = choose_device(accelerator), package_digest(folder)
+    if isinstance(description, SegmenterDescription):
+        networks = weights.all(len(description.settings.patch), device)
+        return SegmenterPackage(description, _segmenter(description, networks, device), digest)
+    networks = weights.all(len(description.preprocessing.size_px), device)
     classifier = Classifier(networks, description.rule, device, batch_cases, description.shifts)
-    return ClassifierPackage(description, classifier, package_digest(folder))
+    return ClassifierPackage(description, classifier, digest)
+
+
+def load_classifier(
+    path: Path, *, accelerator: str = "auto", batch_cases: int = 64, modules: Collection[str] = ()
+) -> ClassifierPackage:
+    """The same, where only a classifier will do."""
+    package = load_package(path, accelerator=accelerator, batch_cases=batch_cases, modules=modules)
+    if not isinstance(package, ClassifierPackage):
+        raise PackageError("this model segments; a classifier is asked for here. Give another package")
+    return package
+
+
+def load_segmenter(path: Path, *, accelerator: str = "auto", modules: Collection[str] = ()) -> SegmenterPackage:
+    """The same, where only a segmenter will do."""
+    package = load_package(path, accelerator=accelerator, modules=modules)
+    if not isinstance(package, SegmenterPackage):
+        raise PackageError(
+            "this model classifies; a segmenter is asked for here. Give another package"
+        )
+    return package
+
+
+def _segmenter(description: SegmenterDescription, networks: Sequence[nn.Module], device: torch.device) -> Segmenter:
+    try:
+        return Segmenter(
+            networks,
+            description.rule,
+            description.settings,
+            device,
+            description.postprocessing,
+            description.quality,
+        )
+    except ValueError as error:
+        raise PackageError(f"{DESCRIPTION} contradicts itself ({error}). Copy the package again") from error
 
 
 @dataclass(frozen=True)
@@ -79,6 +121,13 @@ class Weights:
     folder: Path
     description: Description
     modules: Collection[str]
+
+    def all(self, spatial_dims: int, device: torch.device) -> list[nn.Module]:
+        """Every member, ready to answer."""
+        return [
+            network_channels_last(self.network(name), spatial_dims).to(device).eval()
+            for name in self.description.weights
+        ]
 
     def network(self, name: str) -> nn.Module:
         """The member whose weights lie in this file."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from medcnn.config.errors import ConfigError
-from medcnn.config.model import MODEL_KINDS, CustomConf, ModelConf, PlainCNNConf, ResNetConf
+from medcnn.config.model import MODEL_KINDS, CustomConf, ModelConf, PlainCNNConf, ResNetConf, UNetConf
 
 
 def build_network(
@@ -40,11 +41,42 @@ def build_network(
             from medcnn.networks.resnet import ResNet
 
             return ResNet(**given, **settings)
+        case UNetConf():
+            return _unet(conf, **given)
         case CustomConf():
             from medcnn.networks.custom import custom_network
 
             return custom_network(conf.module, conf.class_name, conf.arguments, given, allowed=modules)
     raise ConfigError([f"model: no network is built from {type(conf).__name__}"])
+
+
+def _unet(
+    conf: UNetConf, *, spatial_dims: int, in_channels: int, num_outputs: int, size_px: Sequence[int]
+) -> nn.Module:
+    from medcnn.networks.unet import UNet
+
+    if not (conf.widths and conf.kernels and conf.strides):
+        raise ConfigError(["model: a U-Net needs widths, kernels and strides; the plan decides those that are []"])
+    settings = {key: value for key, value in asdict(conf).items() if key not in ("name", "encoder_weights")}
+    try:
+        network = UNet(spatial_dims=spatial_dims, in_channels=in_channels, num_outputs=num_outputs, **settings)
+        network.check_size(size_px)
+    except ValueError as error:
+        raise ConfigError([f"model.{error}"]) from error
+    return network
+
+
+def load_encoder_weights(network: nn.Module, conf: ModelConf) -> int:
+    """Before a training from its start: what conf.encoder_weights names goes into a U-Net's encoder.
+
+    How many tensors were found; 0 where nothing is named. A package keeps the trained weights and needs no such file.
+    """
+    from medcnn.networks.encoders import load_encoder
+    from medcnn.networks.unet import UNet
+
+    if not (isinstance(conf, UNetConf) and conf.encoder_weights and isinstance(network, UNet)):
+        return 0
+    return load_encoder(network.encoder, Path(conf.encoder_weights))
 
 
 def model_conf(settings: dict[str, Any]) -> ModelConf:

@@ -17,21 +17,27 @@ import numpy as np
 
 from medcnn.evaluation.classification import ClassificationResult
 from medcnn.evaluation.intervals import Estimate
+from medcnn.evaluation.segmentation.result import SegmentationResult
 from medcnn.reporting.figures import SavedFigure
 from medcnn.reporting.image_figures import Image, display_range
+from medcnn.reporting.segmentation_words import STATE_WORDS, Counts, is_segmentation, states_seen
 from medcnn.reporting.tables import by_class
 from medcnn.reporting.words import LOWER_IS_BETTER, METRIC_WORDS, how_many, in_words, interval, number
 
 TEMPLATE = "report.html.j2"
 WITHHELD = "(path withheld)"
 _HEADLINES = ("auroc", "balanced_accuracy", "sensitivity", "specificity")
+_FEW_STRUCTURES = 4  # each gets a headline of its own
 _UID = re.compile(r"\d+(\.\d+){4,}")
 _LARGEST_THUMBNAIL = 320  # pixels along the longer side
 
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What was measured on one split, without the curves (those come as figures)."""
+    """What was measured on one split, without the curves (those come as figures).
+
+    counts  of a segmentation: structure -> state -> cases, for what was missed and what was invented
+    """
 
     name: str
     estimates: Mapping[str, Estimate]
@@ -39,10 +45,22 @@ class SplitSummary:
     num_patients: int
     unit: str
     notes: Sequence[str] = ()
+    counts: Counts = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, result: ClassificationResult) -> SplitSummary:
-        return cls(name, result.estimates, result.num_cases, result.num_patients, result.unit, result.notes)
+    def of(cls, name: str, result: ClassificationResult | SegmentationResult) -> SplitSummary:
+        counts = result.counts if isinstance(result, SegmentationResult) else {}
+        return cls(name, result.estimates, result.num_cases, result.num_patients, result.unit, result.notes, counts)
+
+    @property
+    def states(self) -> list[str]:
+        """Kinds of empty masks that there were."""
+        return states_seen(self.counts)
+
+    @property
+    def noun(self) -> str:
+        """What its metrics are of."""
+        return "Structure" if is_segmentation(self.estimates) else "Class"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +82,22 @@ class CaseCard:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Rows of text, as long as the header; the first column names the row."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class Section:
-    """Figures under a heading, with a sentence on how to read them."""
+    """Tables and figures under a heading, with a sentence on how to read them."""
 
     title: str
     figures: Sequence[SavedFigure]
     text: str = ""
+    tables: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +129,7 @@ class Report:
     summaries in the order to be read; the first one gives the headline, so put the test split first
     worst     cases, the worst first
     config    setting -> value; values that look like paths are withheld
+    card_title  of the section that says what the page is for
     """
 
     title: str
@@ -114,6 +143,7 @@ class Report:
     model_card: ModelCard | None = None
     config: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    card_title: str = "Model card"
 
 
 def write_report(path: Path, report: Report) -> Path:
@@ -155,6 +185,7 @@ def render(report: Report) -> str:
         how_many=how_many,
         metric_words=METRIC_WORDS,
         lower_is_better=LOWER_IS_BETTER,
+        state_words=STATE_WORDS,
         config={key: withheld(value) for key, value in report.config.items()},
     )
 
@@ -177,8 +208,19 @@ def _headlines(report: Report) -> list[tuple[str, Estimate]]:
     if not report.summaries:
         return []
     estimates = report.summaries[0].estimates
-    wanted = [m for m in _HEADLINES if m in estimates] or list(estimates)[:4]
+    if is_segmentation(estimates):
+        wanted = _segmentation_headlines(estimates)
+    else:
+        wanted = [m for m in _HEADLINES if m in estimates] or list(estimates)[:4]
     return [(m, estimates[m]) for m in wanted]
+
+
+def _segmentation_headlines(estimates: Mapping[str, Estimate]) -> list[str]:
+    """Dice of each structure where these are few, else of all; then what there is room for."""
+    each = [name for name in estimates if name.startswith("dice.")]
+    dice = each if 2 <= len(each) <= _FEW_STRUCTURES else ["dice"]
+    rest = [name for name in estimates if "." not in name and name != "dice"]
+    return [*dice, *rest][:4]
 
 
 def _shared_metrics(summaries: Sequence[SplitSummary]) -> list[str]:

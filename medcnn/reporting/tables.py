@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from medcnn.evaluation.intervals import Estimate
+from medcnn.reporting.segmentation_tables import plain_rows, rich_table
+from medcnn.reporting.segmentation_words import Counts, is_segmentation
 from medcnn.reporting.words import LOWER_IS_BETTER, METRIC_WORDS, how_many, in_words, interval, number
 
 #: split -> metric -> Estimate
@@ -35,22 +37,29 @@ def by_class(estimates: Mapping[str, Estimate]) -> tuple[list[str], dict[str, di
     return [m for m in METRIC_WORDS if any(m in found for found in classes.values())], classes
 
 
-def show_results(results: Results, *, stream: TextIO | None = None) -> None:
-    """Print the tables: coloured where somebody watches, plain text in a file or a pipe."""
+def show_results(results: Results, *, stream: TextIO | None = None, counts: Mapping[str, Counts] | None = None) -> None:
+    """Print the tables: coloured where somebody watches, plain text in a file or a pipe.
+
+    counts  split -> structure -> state -> cases: what a segmentation missed and invented
+    """
     stream = stream or sys.stdout
     if stream.isatty():
-        _show_rich(results, stream)
+        _show_rich(results, stream, counts or {})
     else:
-        stream.write(plain_results(results))
+        stream.write(plain_results(results, counts))
 
 
-def plain_results(results: Results) -> str:
+def plain_results(results: Results, counts: Mapping[str, Counts] | None = None) -> str:
     """The tables as text, columns aligned, nothing but ASCII and the words of the classes."""
-    parts = [_aligned(HEADER, overall(results))]
+    classified = {split: estimates for split, estimates in results.items() if not is_segmentation(estimates)}
+    parts = [aligned(HEADER, overall(classified))] if classified or not results else []
     for split, estimates in results.items():
         header, rows = _class_rows(estimates)
+        header = [f"Class ({split})", *header[1:]]
+        if split not in classified:
+            header, rows = plain_rows(split, estimates, (counts or {}).get(split))
         if rows:
-            parts.append(_aligned([f"Class ({split})", *header[1:]], rows))
+            parts.append(aligned(header, rows))
     return "\n".join(parts).replace("–", "-")
 
 
@@ -70,7 +79,8 @@ def _class_rows(estimates: Mapping[str, Estimate]) -> tuple[list[str], list[tupl
     return ["Class", *(METRIC_WORDS[m] for m in metrics)], rows
 
 
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Text with its columns one below the other; each row as long as the header."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def lines() -> Iterator[str]:
@@ -80,7 +90,7 @@ def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(lines())
 
 
-def _show_rich(results: Results, stream: TextIO) -> None:
+def _show_rich(results: Results, stream: TextIO, counts: Mapping[str, Counts]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
@@ -91,6 +101,9 @@ def _show_rich(results: Results, stream: TextIO) -> None:
         cases = max((one.n for one in estimates.values()), default=0)
         title = f"[bold]{escape(split)}[/bold]  [dim]{how_many(cases, 'case')}; {resampled_over(estimates)}[/dim]"
         console.print(title)
+        if is_segmentation(estimates):
+            console.print(rich_table(estimates, counts.get(split), console))
+            continue
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         table.add_column("Metric")
         for column in HEADER[2:]:

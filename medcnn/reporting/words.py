@@ -16,8 +16,21 @@ METRIC_WORDS = {
     "brier": "Brier score",
     "log_loss": "Log loss",
     "ece": "Calibration error",
+    "dice": "Dice",
+    "iou": "IoU",
+    "nsd": "NSD",
+    "hd95_mm": "HD95 (mm)",
+    "hd95_px": "HD95 (px)",
+    "assd_mm": "ASSD (mm)",
+    "assd_px": "ASSD (px)",
+    "volume_error_ml": "Volume error (ml)",
+    "area_error_cm2": "Area error (cm2)",
+    "area_error_px": "Area error (px)",
+    "volume_abs_error_pct": "Volume error (%, absolute)",
+    "area_abs_error_pct": "Area error (%, absolute)",
 }
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
+_DISTANCES = {"hd95_mm", "hd95_px", "assd_mm", "assd_px"}
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "volume_abs_error_pct", "area_abs_error_pct"} | _DISTANCES)
 MISSING = "–"
 
 
@@ -29,7 +42,11 @@ def in_words(name: str) -> str:
 
 
 def number(value: float) -> str:
-    return f"{value:.3f}" if value == value and abs(value) != float("inf") else MISSING
+    """Three decimals; fewer from 10 on, where they would pretend to be known."""
+    if value != value or abs(value) == float("inf"):
+        return MISSING
+    decimals = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
+    return f"{value:,.{decimals}f}"
 
 
 def interval(estimate: Estimate) -> str:

@@ -18,10 +18,12 @@ from medcnn.config.saved import differences, flat, save_config, shareable_yaml
 from medcnn.config.verbs import TrainConf
 from medcnn.data.dataset import Dataset, write_used_manifest
 from medcnn.data.manifest import Case
+from medcnn.data.mask_dataset import MaskDataset
 from medcnn.data.privacy import Keyring, key_file
 from medcnn.debugging import debugged
 from medcnn.errors import NoSpaceError, UserError
 from medcnn.run_folder import RunFolder, locked, log_to_file, log_to_terminal, new_run, unfinished_runs, writing
+from medcnn.study.members import MemberTrackers
 from medcnn.tracking.environment import environment
 from medcnn.tracking.sweep import sweep_dead
 from medcnn.tracking.tracker import Tracker, open_tracker
@@ -113,7 +115,7 @@ class Study(ABC):
 
     @property
     @abstractmethod
-    def dataset(self) -> Dataset:
+    def dataset(self) -> Dataset | MaskDataset:
         """What was loaded."""
 
     @property
@@ -130,11 +132,12 @@ class Study(ABC):
 
     def fit(self, tracker: Tracker) -> None:
         """Train; the chosen weights lie in checkpoints/ afterwards."""
-        progress = TrainingProgress(tracker)
-        try:
-            self.state = fit(self.job(progress), resume=self.resumes)
-        finally:
-            progress.close()
+        with MemberTrackers(self.run, self.conf, tracker).closing() as members:
+            progress = TrainingProgress(members.of)
+            try:
+                self.state = fit(self.job(progress), resume=self.resumes)
+            finally:
+                progress.close()
         best = self.state.best_epoch + 1
         chosen = f", best at epoch {best}" if self.conf.trainer.keep == "best" and best else ", last weights kept"
         log.info("trained in %s%s", in_minutes(self.state.seconds), chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -28,8 +29,9 @@ _SHOWN = (
 class TrainingProgress:
     """A Watcher: one line an epoch, a bar on a terminal, and in epochs of many minutes a line a minute."""
 
-    def __init__(self, tracker: Tracker) -> None:
-        self.tracker = tracker
+    def __init__(self, tracker_of: Callable[[int], Tracker]) -> None:
+        """tracker_of: member -> who keeps its curves."""
+        self.tracker_of = tracker_of
         self.first_step_after_s: float | None = None
         self._began = self._said = time.monotonic()
         self._first: tuple[int, float] | None = None
@@ -53,7 +55,7 @@ class TrainingProgress:
         self._said = time.monotonic()
         step = state.member * plan.steps + state.step
         shown = {key: value for key, value in row.items() if "/" in key or key == "lr"}
-        self.tracker.metrics(shown, step=step)
+        self.tracker_of(state.member).metrics(shown, step=step)
         member = f"member {state.member + 1}/{plan.members} " if plan.members > 1 else ""
         best = "  best so far" if state.best_epoch == state.epoch - 1 else ""
         numbers = "  ".join(f"{key} {row[key]:.4f}" for key in _SHOWN if key in row)

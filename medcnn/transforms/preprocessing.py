@@ -72,7 +72,7 @@ class Preprocessing:
                 f"this scan is {kinds.get(scan.spatial_dims, 'of unknown shape')} and the network takes "
                 f"{kinds[len(self.size_px)]}. Give transforms.size_px {scan.spatial_dims} numbers, or other scans"
             )
-        image = _with_channels(scan.voxels, self.num_channels)
+        image = with_channels(scan.voxels, self.num_channels)
         image, scan_range = self._on_grid(image, scan), scan.value_range
         scaled = np.stack([self._scaled(channel, scan_range) for channel in image])
         return _padded(scaled, self.size_px)
@@ -100,7 +100,7 @@ class Preprocessing:
         return np.asarray(np.clip((channel - low) * (2 / (high - low)) - 1, -_CLIP, _CLIP), np.float32)
 
 
-def _with_channels(voxels: Image, num_channels: int) -> Image:
+def with_channels(voxels: Image, num_channels: int) -> Image:
     """Grey where one channel is wanted (ITU-R BT.601 luma), repeated where a colour network meets a grey scan."""
     if len(voxels) == num_channels:
         return voxels

@@ -53,19 +53,23 @@ class Affine:
 
     def apply(self, image: Tensor, uniform: Tensor) -> Tensor:
         """Each scan by its own matrix."""
+        return resampled(image, *self.drawn(uniform))
+
+    def drawn(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Matrices (n, d, d) and shifts (n, d) in half sides, for `resampled`; all numbers 0.5 are the identity."""
         signed = (2 * uniform - 1).float()
         dims, rotations = self.spatial_dims, 1 if self.spatial_dims == 2 else 3
-        rotation = _rotation(signed[:, :rotations] * self.rotate_rad, dims)
+        rotation = rotations_of(signed[:, :rotations] * self.rotate_rad, dims)
         rest = signed[:, rotations:]
         common = rest[:, :1]  # mostly one scale for all axes, a little of each axis's own
         scale = ((0.75 * common + 0.25 * rest[:, :dims]) * self.log_scale).exp()
-        shear = torch.eye(dims, device=image.device).repeat(len(image), 1, 1)
+        shear = torch.eye(dims, device=uniform.device).repeat(len(uniform), 1, 1)
         shear[:, 0, 1] = rest[:, dims] * self.shear
         matrix = rotation @ shear @ torch.diag_embed(scale)
-        return resampled(image, matrix, rest[:, dims + 1 :] * self.shift * 2)
+        return matrix, rest[:, dims + 1 :] * self.shift * 2
 
 
-def _rotation(angle: Tensor, dims: int) -> Tensor:
+def rotations_of(angle: Tensor, dims: int) -> Tensor:
     """Rotation matrices (n, dims, dims) from angles (n, 1) or (n, 3), radians."""
     cos, sin = angle.cos(), angle.sin()
     if dims == 2:

@@ -55,12 +55,19 @@ def test_foreign_lines_are_passed_over(tmp_path: Path, line: bytes) -> None:
 
 
 def test_a_sealed_answer_shows_every_change() -> None:
-    sealed = ROW.sealed(b"picture")
-    assert sealed.is_intact(b"picture")
-    assert replace(sealed, seconds=3.0).is_intact(b"picture")
-    assert not sealed.is_intact(b"pictura")
-    assert not sealed.is_intact(None)
-    assert not replace(sealed, decision="ill").is_intact(b"picture")
-    assert not replace(sealed, probability={"ill": 0.9}).is_intact(b"picture")
-    assert not replace(sealed, input_sha256="other").is_intact(b"picture")
-    assert ROW.sealed(None).is_intact(None)
+    sealed = replace(ROW, files={"overlays/c-1.png": "ab"}).sealed()
+    assert sealed.is_intact()
+    assert replace(sealed, seconds=3.0, seconds_of={"read": 1.0}).is_intact()
+    changes = {
+        "decision": "ill", "probability": {"ill": 0.9}, "input_sha256": "other", "files": {}, "masks": ("masks/a.png",),
+        "volume_ml": {"ill": 1.0}, "expected_dice": {"ill": 0.5}, "disagreement": 0.1,
+    }  # fmt: skip
+    for name, value in changes.items():
+        assert not replace(sealed, **{name: value}).is_intact(), name
+    assert not ROW.is_intact()
+
+
+def test_a_row_of_a_segmenter_comes_back(tmp_path: Path) -> None:
+    row = replace(ROW, masks=("masks/a.nii.gz",), volume_ml={"core": 1.5}, seconds_of={"read": 0.1}, disagreement=0.2)
+    Ledger(tmp_path / "l.jsonl").append(row)
+    assert Ledger(tmp_path / "l.jsonl").rows["c-1"] == row

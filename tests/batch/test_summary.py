@@ -18,6 +18,10 @@ BAD = replace(
 FAILED = replace(BAD, status="failed", reason_code="INTERNAL", found="unforeseen", remedy="Report it")
 
 
+def decided(row: Row) -> str:
+    return row.decision or "withheld"
+
+
 @pytest.mark.parametrize(
     ("rows", "code"),
     [([], 3), ([OK], 0), ([OK, BAD], 8), ([OK, FAILED], 8), ([BAD], 9), ([BAD, FAILED], 9)],
@@ -29,7 +33,7 @@ def test_exit_codes(rows: list[Row], code: int) -> None:
 def test_counts_decisions_remedies_and_flags() -> None:
     rows = [OK, replace(OK, decision=""), replace(OK, decision="well", flags=()), BAD, BAD, FAILED]
     skipped = [Skipped("ward/notes.txt", Rejection(Reason.NOT_DICOM, "no", "-"))]
-    assert list(summary(rows, skipped, computed=4)) == [
+    assert list(summary(rows, skipped, computed=4, noun="decisions", word=decided)) == [
         "6 cases: 3 ok, 2 rejected, 1 failed; 2 stood already",
         "decisions: ill 1, withheld 1, well 1",
         "rejected 2 x TRUNCATED: it ends early. Copy again",
@@ -40,4 +44,4 @@ def test_counts_decisions_remedies_and_flags() -> None:
 
 
 def test_nothing_found_is_said() -> None:
-    assert list(summary([], [], computed=0)) == ["0 cases: nothing to do"]
+    assert list(summary([], [], computed=0, noun="decisions", word=decided)) == ["0 cases: nothing to do"]

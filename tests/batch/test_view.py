@@ -46,7 +46,7 @@ def test_a_spot_in_a_picture_is_where_the_network_sees_it(
     scan = Scan(blob((64, 80), (26.0, 38.0), 5.0)[None], spacing_mm=spacing_mm)
     view = View.of(scan, preprocessing)
     seen = preprocessing.apply(scan)[0]
-    expected = [step.to_network(np.array(at)) for step, at in zip(view.steps, (26.0, 38.0), strict=True)]
+    expected = [step.to_other(np.array(at)) for step, at in zip(view.steps, (26.0, 38.0), strict=True)]
     assert centre_of_mass(seen) == pytest.approx(np.array(expected), abs=0.35)
     back = view.heat_at(seen - seen.min(), np.ix_(np.arange(64.0), np.arange(80.0)))
     assert centre_of_mass(back) == pytest.approx(np.array([26.0, 38.0]), abs=1.0)
@@ -78,20 +78,21 @@ def test_volumes_hang_with_the_right_side_on_the_left_and_the_face_up() -> None:
     values[16:19, 20:23, 24:27] = 1  # right, anterior, superior
     scan = Scan(values[None], Geometry(np.diag([1.0, 2.0, 1.0, 1.0]), values.shape), (1.0, 2.0, 1.0))
     view = View.of(scan, steps((20, 24, 28)))
-    axial, coronal, sagittal = panels(view, preprocessed(values, view))
+    heat = preprocessed(values)
+    axial, coronal, sagittal = panels(view, view.hottest(heat))
     for panel, letters in ((axial, "RLAP"), (coronal, "RLSI"), (sagittal, "APSI")):
         assert "".join(panel.letters) == letters
         rows, columns = np.nonzero(panel.grey > 200)
         assert rows.mean() < panel.grey.shape[0] / 2  # anterior or superior: up
         assert columns.mean() < panel.grey.shape[1] / 2  # right or anterior: left
-        hot_rows, hot_columns = np.nonzero(panel.heat > 0.5)
+        hot_rows, hot_columns = np.nonzero(view.heat_at(heat, panel.places) > 0.5)
         assert hot_rows.mean() == pytest.approx(rows.mean(), abs=8)
         assert hot_columns.mean() == pytest.approx(columns.mean(), abs=8)
     height, width = axial.grey.shape
     assert height / width == pytest.approx(24 * 2 / 20, abs=0.02)  # true mm
 
 
-def preprocessed(values: np.ndarray, view: View) -> np.ndarray:
+def preprocessed(values: np.ndarray) -> np.ndarray:
     """A heat map on the network's grid that is hot where the volume is bright."""
     return (
         steps((20, 24, 28))
@@ -108,16 +109,14 @@ def test_a_large_picture_is_kept_small_and_true() -> None:
     assert view.edges_mm == pytest.approx((0.3, 0.6))
     full = placement((3000, 1500), (0.1, 0.2), steps((60, 60)), has_geometry=False)
     expected = [scale * at + offset for (scale, offset), at in zip(full, (1001.0, 400.0), strict=True)]
-    found = [step.to_network(np.array((at - 1) / 3)) for step, at in zip(view.steps, (1001.0, 400.0), strict=True)]
+    found = [step.to_other(np.array((at - 1) / 3)) for step, at in zip(view.steps, (1001.0, 400.0), strict=True)]
     assert found == pytest.approx(expected)
 
 
 def test_a_picture_keeps_its_aspect_in_mm_and_is_never_turned() -> None:
     values = np.zeros((30, 40), np.float32)
     values[:5, 35:] = 1  # top right
-    (panel,) = panels(
-        View.of(Scan(values[None], spacing_mm=(2.0, 1.0)), steps((32, 32))), np.zeros((32, 32), np.float32)
-    )
+    (panel,) = panels(View.of(Scan(values[None], spacing_mm=(2.0, 1.0)), steps((32, 32))))
     assert panel.grey.shape[0] / panel.grey.shape[1] == pytest.approx(60 / 40, abs=0.01)
     rows, columns = np.nonzero(panel.grey > 200)
     assert rows.mean() < panel.grey.shape[0] / 4

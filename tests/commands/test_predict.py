@@ -18,7 +18,7 @@ from folders import answers, asked, digests, pixels, table, write_dicom, write_p
 from packages import tiny_package
 
 from medcnn.batch import answers as batch_answers
-from medcnn.batch import reading, results
+from medcnn.batch import classifying, ledger, reading, results
 from medcnn.config.errors import ConfigError
 from medcnn.errors import DataError, Interrupted, NoSpaceError, PackageError, TrainingError
 from medcnn.io.options import Reading
@@ -296,7 +296,7 @@ def test_a_scan_of_the_other_kind_is_rejected(model: Path, tmp_path: Path) -> No
 def test_an_unforeseen_exception_fails_one_case_and_is_tried_again(
     model: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = reading.prepared_entry
+    real = classifying.prepared_entry
 
     def breaks(scan: object, steps: object) -> object:
         if scan.voxels[0, 0, 0] == pixels(4)[0, 0]:  # type: ignore[attr-defined]
@@ -304,7 +304,7 @@ def test_an_unforeseen_exception_fails_one_case_and_is_tried_again(
         return real(scan, steps)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(reading, "prepared_entry", breaks)
+        patch.setattr(classifying, "prepared_entry", breaks)
         done = predict(asked(model, scans, tmp_path / "out"))
     failed = [row for row in done.rows if row.status == "failed"]
     assert [(row.reference, row.reason_code) for row in failed] == [("4.png", "INTERNAL")]
@@ -317,20 +317,20 @@ def test_an_unforeseen_exception_fails_one_case_and_is_tried_again(
 def test_a_batch_that_breaks_is_asked_one_by_one(
     model: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from medcnn.model_package.opening import ModelPackage
+    from medcnn.model_package.classifier import ClassifierPackage
 
-    real, sizes = ModelPackage.predict_images, []
+    real, sizes = ClassifierPackage.predict_images, []
 
-    def breaks(self: ModelPackage, images: np.ndarray, facts: object) -> object:
+    def breaks(self: ClassifierPackage, images: np.ndarray, facts: object) -> object:
         sizes.append(len(images))
         if len(images) > 1 or images[0, 0, 0, 0] == first:
             raise RuntimeError("out of something")
         return real(self, images, facts)  # type: ignore[arg-type]
 
-    first = reading.prepared_entry(reading.read_scan(scans, "6.png"), _package(model).description.preprocessing).image[
-        0, 0, 0
-    ]
-    monkeypatch.setattr(ModelPackage, "predict_images", breaks)
+    first = classifying.prepared_entry(
+        reading.read_scan(scans, "6.png"), _package(model).description.preprocessing
+    ).image[0, 0, 0]
+    monkeypatch.setattr(ClassifierPackage, "predict_images", breaks)
     done = predict(asked(model, scans, tmp_path / "out"))
     assert sizes == [10] + [1] * 10
     assert [row.reference for row in done.rows if row.status == "failed"] == ["6.png"]
@@ -406,16 +406,16 @@ def test_a_signal_while_scans_are_read_waits_for_no_batch(
 def test_a_bare_keyboard_interrupt_keeps_the_ledger_and_the_table(
     model: Path, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, written = results.Results.write_overlay, []
+    real, written = ledger.Ledger.append, []
 
-    def interrupted(self: results.Results, case_id: str, content: bytes | None) -> None:
-        written.append(case_id)
+    def interrupted(self: ledger.Ledger, row: ledger.Row) -> None:
+        written.append(row.case_id)
         if len(written) == 5:
             raise KeyboardInterrupt
-        real(self, case_id, content)
+        real(self, row)
 
     with monkeypatch.context() as patch:
-        patch.setattr(results.Results, "write_overlay", interrupted)
+        patch.setattr(ledger.Ledger, "append", interrupted)
         with pytest.raises(KeyboardInterrupt):
             predict(asked(model, scans, tmp_path / "out"))
     assert rows_in_ledger(tmp_path / "out") == 4 == len(table(tmp_path / "out"))

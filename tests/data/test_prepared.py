@@ -249,10 +249,10 @@ def test_volumes_of_one_shape_at_other_places_are_a_mismatch_too() -> None:
     moved[0, 3] = 0.2
     one, other = (Scan(np.zeros((1, 8, 8, 8), np.float32), Geometry(a, (8, 8, 8))) for a in (np.eye(4), moved))
     with pytest.raises(ScanRejected, match="GEOMETRY_MISMATCH"):
-        prepared_module._joined([one, other])
+        prepared_module.joined([one, other])
     near = np.eye(4)
     near[0, 3] = 0.05
-    joined = prepared_module._joined([one, Scan(one.voxels, Geometry(near, (8, 8, 8)))])
+    joined = prepared_module.joined([one, Scan(one.voxels, Geometry(near, (8, 8, 8)))])
     assert joined.voxels.shape == (2, 8, 8, 8)
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from medcnn.data.audit.record import BoxRecord, MaskRecord
 from medcnn.data.boxes import read_boxes
+from medcnn.data.masks import mask_file
 from medcnn.geometry import Geometry
-from medcnn.io.content import Content, content_of
-from medcnn.io.nifti.reader import read_labels
 from medcnn.io.options import Reading
-from medcnn.io.read import read_scan, rejecting
-from medcnn.io.reference import Reference, resolve
 from medcnn.io.same_grid import check_same_grid
 from medcnn.scan import Reason, Scan, ScanRejected
 
@@ -24,7 +20,7 @@ MOST_VALUES = 256  # a mask with more labels is a picture
 def mask_record(scan: Scan, root: Path, reference: str, reading: Reading) -> MaskRecord:
     """Never raises: what is wrong with a mask stands in the record."""
     try:
-        labels, geometry = _read(root, reference, reading)
+        labels, geometry = mask_file(root, reference, reading, scan.geometry)
         values, counts = np.unique(labels, return_counts=True)
         if len(values) > MOST_VALUES:
             raise ScanRejected(
@@ -41,22 +37,6 @@ def mask_record(scan: Scan, root: Path, reference: str, reading: Reading) -> Mas
         wrong = rejected.rejection
         return MaskRecord(voxels, {}, wrong.code.value, wrong.found, wrong.remedy, distance_mm)
     return MaskRecord(voxels, _ml(voxels, scan), distance_mm=distance_mm)
-
-
-@rejecting
-def _read(root: Path, reference: str, reading: Reading) -> tuple[npt.NDArray[np.int32], Geometry | None]:
-    """(I, J, K) or (H, W) whole numbers, and where they lie."""
-    path = resolve(root, Reference.parse(reference))
-    if path.is_file() and content_of(path) is Content.NIFTI:
-        return read_labels(path, form=reading.nifti_form)
-    scan = read_scan(root, reference, reading)
-    voxels = scan.voxels[0]
-    if not (scan.voxels == voxels).all():  # grey that was saved as colour is welcome
-        raise ScanRejected(Reason.LABEL_VALUES, "the mask is in colour", "Save it as grey: 0 and the labels")
-    labels = np.rint(voxels)
-    if not np.array_equal(labels, voxels):
-        raise ScanRejected(Reason.LABEL_VALUES, "the mask holds values that are not whole", "Save whole numbers")
-    return labels.astype(np.int32), scan.geometry
 
 
 def _distance_mm(image: Geometry | None, mask: Geometry | None) -> float:

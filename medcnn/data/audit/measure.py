@@ -81,7 +81,7 @@ def measure_all(
 
 def _joined(scans: Sequence[Scan]) -> Scan:
     """Several channels as one scan, exactly as training joins them."""
-    from medcnn.data.prepared import _joined as joined
+    from medcnn.data.prepared import joined
 
     if not scans:
         raise ScanRejected(Reason.READ_ERROR, "the case names no image", "Fill in the image column")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +23,11 @@ from medcnn.data.dataset import (
 )
 from medcnn.data.leakage import near_copies
 from medcnn.data.prepared import Prepared
-from medcnn.data.privacy import PRIVATE_FOLDER, Keyring
+from medcnn.data.privacy import Keyring
 from medcnn.debugging import debug_cases
-from medcnn.errors import TrainingError
 from medcnn.io.options import Reading
 from medcnn.run_folder import RunFolder
+from medcnn.study.preparing import cache_folder, freeze_splits, reporter
 from medcnn.transforms.preprocessing import Preprocessing
 
 log = logging.getLogger("medcnn.train")
@@ -62,14 +60,14 @@ def load_study_data(conf: TrainConf, run: RunFolder, keyring: Keyring, *, resume
     require_trainable(dataset)
     channels = max(1, len(dataset.manifest.channels))
     preprocessing = Preprocessing.of(conf.transforms, reading=Reading.of(conf.data), num_channels=channels)
-    cache = Cache(_cache_folder(conf))
+    cache = Cache(cache_folder(conf))
     began = time.monotonic()
-    prepared = prepare_dataset(dataset, conf.data, preprocessing, cache, report=_reporter("preparing scans"))
+    prepared = prepare_dataset(dataset, conf.data, preprocessing, cache, report=reporter("preparing scans"))
     prepared, remarks = _without_what_must_not_be_trained_on(conf, prepared)
     cache.shrink(conf.cache.quota_gb * 1e9)
     dataset = replace(dataset, manifest=dataset.manifest.with_cases(prepared.cases))
     require_trainable(dataset)  # again: scans may have been left out
-    _freeze(run, dataset, resumes=resumes)
+    freeze_splits(run, dataset.split_digest, resumes=resumes)
     write_used_manifest(run.path / "manifest.csv", prepared.cases, keyring, shareable=False)
     log.info("data: %s; %.0f s", in_words(dataset.counts()), time.monotonic() - began)
     remarks = [*dataset.remarks, *remarks]
@@ -104,32 +102,3 @@ def _near_copies(prepared: Prepared) -> list[str]:
         f"{one.split} and {other.case_id} in {other.split}): copies, or one person under two patient ids? Results may "
         f"be too good; `medcnn prepare` shows the pairs"
     ]
-
-
-def _freeze(run: RunFolder, dataset: Dataset, *, resumes: bool) -> None:
-    """The division of a run never changes under it."""
-    frozen = run.path / "split.digest"
-    if resumes and frozen.is_file() and frozen.read_text() != dataset.split_digest:
-        raise TrainingError(
-            "INPUT_CHANGED: the manifest or its splits changed since this run began. Start a new training"
-        )
-    frozen.write_text(dataset.split_digest)
-
-
-def _cache_folder(conf: TrainConf) -> Path:
-    if conf.cache.folder:
-        return Path(conf.cache.folder).expanduser()
-    return Path(conf.output).expanduser().absolute() / PRIVATE_FOLDER / "cache"
-
-
-def _reporter(what: str) -> Callable[[int, int], None]:
-    """A line every ten seconds."""
-    said = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > 10:
-            said = time.monotonic()
-            log.info("%s: %d of %d", what, done, total)
-
-    return report

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from medcnn.config.model import CustomConf
 from medcnn.config.verbs import TrainConf
 from medcnn.inference.classifier import OutputRule
 from medcnn.inference.expectation import Expectation
 from medcnn.model_package.classifier import ClassifierDescription, ClassifierPackage
 from medcnn.model_package.description import save_package
-from medcnn.model_package.opening import load_package
+from medcnn.model_package.opening import load_classifier
 from medcnn.planning.plan import Plan
 from medcnn.run_folder import RunFolder
 from medcnn.study.classification.data import StudyData
 from medcnn.study.classification.review import fit_rule
+from medcnn.study.named_modules import named_modules
 from medcnn.tracking.environment import versions
 from medcnn.training.callbacks import member_path
 
 _SEEN = 500  # training scans that the intensity range is taken from
-
-
-def named_modules(conf: TrainConf) -> list[str]:
-    """The module of the user's own network, which naming it in the config admits."""
-    return [conf.model.module] if isinstance(conf.model, CustomConf) else []
 
 
 def save_study_package(conf: TrainConf, run: RunFolder, data: StudyData, plan: Plan) -> ClassifierPackage:
@@ -39,7 +34,7 @@ def save_study_package(conf: TrainConf, run: RunFolder, data: StudyData, plan: P
 
 def _opened(conf: TrainConf, run: RunFolder) -> ClassifierPackage:
     inference = conf.inference
-    return load_package(
+    return load_classifier(
         run.model,
         accelerator=inference.accelerator,
         batch_cases=inference.batch_cases,

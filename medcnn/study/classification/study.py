@@ -18,8 +18,9 @@ from medcnn.model_package.classifier import ClassifierPackage
 from medcnn.networks.build import build_network, num_parameters
 from medcnn.planning.plan import Plan, Speed, fixed_steps
 from medcnn.study.classification.data import StudyData, load_study_data
-from medcnn.study.classification.package import named_modules, save_study_package
+from medcnn.study.classification.package import save_study_package
 from medcnn.study.classification.report import REVIEWED, review_run
+from medcnn.study.named_modules import named_modules
 from medcnn.study.study import Study
 from medcnn.tasks.classification import ClassificationTask
 from medcnn.tracking.tracker import Tracker

@@ -1,0 +1,101 @@
+"""One picture per segmented case: the scan, and the scan with the contours of what was found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medcnn.batch.page import GAP, MARGIN, WARNING_INK, Page, Rgb
+from medcnn.batch.planes import Panel, panels
+from medcnn.batch.view import Labels, View
+from medcnn.inference.mask_rule import MaskRule
+from medcnn.reporting.figures import INK, QUIET
+
+# Okabe and Ito's colours (2008), lighter where they would be lost on a dark scan; of more structures they come again.
+_COLOURS = ("#56b4e9", "#e69f00", "#00c48f", "#f07ab8", "#f0e442", "#ff6b3d", "#b79cff", "#9be15d")
+_LINE_PX = 2
+_FILL = 0.22  # of the colour within its contour
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MaskWords:
+    """What stands on the picture; only what may be shared.
+
+    headline  what was found, or why there is no mask
+    numbers   what is known of the masks' quality
+    entries   what the key says of each structure, in the order of the rule's names
+    """
+
+    case_id: str
+    headline: str
+    numbers: str
+    entries: tuple[str, ...]
+    caption: str
+    flags: tuple[str, ...] = ()
+    is_warning: bool = False
+
+
+def outlines_png(view: View, labels: Labels | None, rule: MaskRule, words: MaskWords) -> bytes:
+    """The PNG's bytes; equal inputs give equal bytes.
+
+    labels  (M, *turned scan), as the view is turned; None where there is no mask, and only the scan is shown
+    """
+    shown = panels(view, _fullest(view, labels) if view.grey.ndim == 3 else ())
+    plain = [np.repeat(panel.grey[..., None], 3, axis=2) for panel in shown]
+    outlined = [] if labels is None else [_outlined(panel, view, labels, rule) for panel in shown]
+    rows = [[*plain, *outlined]] if len(shown) == 1 else [plain, outlined] if outlined else [plain]
+    width = max(sum(tile.shape[1] for tile in row) + GAP * (len(row) - 1) for row in rows) + 2 * MARGIN
+    page = Page(max(width, 760))
+    page.heading(words.headline, words.case_id, is_warning=words.is_warning)
+    if words.numbers:
+        page.paragraph(words.numbers, 16, INK)
+    if outlined:
+        page.key([(_COLOURS[n % len(_COLOURS)], entry) for n, entry in enumerate(words.entries)])
+    page.space(8)
+    titles = [["Scan", "Contours"]] if len(shown) == 1 else [["Scan"], ["Contours"]]
+    for tiles, names in zip(rows, titles, strict=False):
+        page.tiles(tiles, names, shown * (len(tiles) // len(shown)))
+    for flag in words.flags:
+        page.paragraph(flag, 15, WARNING_INK)
+    page.paragraph(words.caption, 14, QUIET)
+    return page.png()
+
+
+def _fullest(view: View, labels: Labels | None) -> Sequence[int]:
+    """Along each axis the plane that cuts most voxels of any structure; the centre where nothing was found."""
+    middle = [side // 2 for side in view.grey.shape]
+    if labels is None:
+        return middle
+    counts = [np.zeros(side, np.int64) for side in view.grey.shape]
+    for index in range(view.grey.shape[0]):  # row by row: a mask of the whole scan more may not fit
+        found = labels[:, index].any(axis=0)
+        counts[0][index] = np.count_nonzero(found)
+        counts[1] += np.count_nonzero(found, axis=1)
+        counts[2] += np.count_nonzero(found, axis=0)
+    return [int(count.argmax()) for count in counts] if counts[0].any() else middle
+
+
+def _outlined(panel: Panel, view: View, labels: Labels, rule: MaskRule) -> Rgb:
+    """A panel, each structure's contour drawn inside of it."""
+    from scipy.ndimage import binary_erosion
+
+    picture = np.repeat(panel.grey[..., None], 3, axis=2).astype(np.float64)
+    here = view.labels_at(labels, panel.places)
+    for number, name in enumerate(rule.names):
+        mask = rule.mask(here, name)
+        if not mask.any():
+            continue
+        line: Mask = mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=_LINE_PX, border_value=1)
+        colour = _rgb(_COLOURS[number % len(_COLOURS)])
+        picture[mask] = picture[mask] * (1 - _FILL) + colour * _FILL
+        picture[line] = colour
+    return np.asarray(picture, np.uint8)
+
+
+def _rgb(colour: str) -> npt.NDArray[np.float64]:
+    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)], np.float64)
