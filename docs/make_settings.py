@@ -14,12 +14,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from medcnn.config.model import CustomConf, PlainCNNConf, ResNetConf
+from medcnn.config.compare import CompareConf
+from medcnn.config.model import CustomConf, PlainCNNConf, ResNetConf, UNetConf
 from medcnn.config.verbs import EvaluateConf, PredictConf, PrepareConf, TrainConf
 
 PAGE = Path(__file__).with_name("settings.md")
-OTHERS = {"evaluate": EvaluateConf, "predict": PredictConf, "prepare": PrepareConf}
-NETWORKS = (PlainCNNConf, ResNetConf, CustomConf)
+OTHERS = {"evaluate": EvaluateConf, "predict": PredictConf, "prepare": PrepareConf, "compare": CompareConf}
+NETWORKS = (PlainCNNConf, ResNetConf, UNetConf, CustomConf)
 
 HEAD = """# Every setting
 
@@ -56,7 +57,8 @@ def page() -> str:
         shared = ", ".join(f"`{name}`" for name in names)
         parts.append(f"\n## python -m medcnn.{verb}\n")
         parts += _section("its own", "", [s for s in _settings(conf) if s.name.partition(".")[0] not in names])
-        parts.append(f"\nAnd, as far as they apply, the groups {shared} of train.")
+        if names:
+            parts.append(f"\nAnd, as far as they apply, the groups {shared} of train.")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)) + "\n"
 
 

@@ -13,6 +13,7 @@ VERBS = {
     "train": "a manifest becomes a model package in a run",
     "evaluate": "a model and labelled data become metrics with intervals",
     "predict": "a model and a folder of scans become predictions",
+    "compare": "two runs on the same cases, with paired intervals and tests",
     "doctor": "what this machine has, and what is missing",
     "cache": "how large the prepared scans are; clear them",
     "ui": "the MLflow dashboard of the runs",

@@ -4,9 +4,9 @@
     model.predict(pandas.DataFrame([{"path": "ward3/scan.dcm"}]))
 
 A row of input has a `path` below the folder MEDCNN_SERVE_ROOT, or a file's `bytes` (raw, or base64 text).
-Each row of input gives one row, reason empty when all is well. Of a classifier: case_id, decision, confidence,
-p.<class> ..., reason. Of a segmenter: case_id, volume_ml.<structure> ..., expected_dice.<structure> ..., reason; masks are
-files, which predict writes.
+Each row of input gives one row, its reason empty when all is well. Of a classifier: case_id, decision, confidence,
+p.<class> ..., reason. Of a segmenter: case_id, volume_ml.<structure> ..., expected_dice.<structure> ..., reason; masks
+are files, which predict writes.
 Imports mlflow and pandas; torch and MONAI only once a model is loaded.
 """
 
@@ -31,7 +31,9 @@ from mlflow.pyfunc.model import PythonModel
 
 if TYPE_CHECKING:
     from medcnn.data.privacy import Keyring
+    from medcnn.model_package.classifier import ClassifierPackage
     from medcnn.model_package.opening import ModelPackage
+    from medcnn.model_package.segmenter import SegmenterPackage
     from medcnn.scan import Scan
 
 ROOT_VARIABLE = "MEDCNN_SERVE_ROOT"
@@ -56,54 +58,55 @@ class ScanModel(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row for each row of input, in the same order; a row that cannot be read says why and has no numbers."""
+        from medcnn.model_package.segmenter import SegmenterPackage
+
         rows = [self._row(row) for row in pd.DataFrame(model_input).to_dict("records")]
-        if self._segments():
-            return pd.DataFrame(rows, columns=["case_id", *self._numbers(), "reason"])
+        if isinstance(self.package, SegmenterPackage):
+            names = self.package.segmenter.rule.names
+            numbers = [f"{what}.{name}" for what in ("volume_ml", "expected_dice") for name in names]
+            return pd.DataFrame(rows, columns=["case_id", *numbers, "reason"])
         classes = [name for name in dict.fromkeys(key for row in rows for key in row) if name.startswith("p.")]
         return pd.DataFrame(rows, columns=[*FIRST_COLUMNS, *classes, "reason"])
 
     def _row(self, row: dict[Hashable, Any]) -> dict[str, object]:
         from medcnn.errors import DataError
         from medcnn.io.read import read_scan
+        from medcnn.model_package.segmenter import SegmenterPackage
         from medcnn.scan import ScanRejected
 
+        package = self.package
         try:
             with _located(row) as (root, reference, name):
                 scan = read_scan(root, reference)
-            answer = self._measured(scan) if self._segments() else self._decided(scan)
+            answer = _measured(package, scan) if isinstance(package, SegmenterPackage) else _decided(package, scan)
         except (ScanRejected, DataError) as error:  # unreadable, or nothing this model takes
             return {"case_id": "", "decision": "", "confidence": None, "reason": str(error)}
         return {"case_id": self.names.case_id(scan.identity, name), **answer}
 
-    def _segments(self) -> bool:
-        from medcnn.model_package.segmenter import SegmenterPackage
 
-        return isinstance(self.package, SegmenterPackage)
+def _decided(package: ClassifierPackage, scan: Scan) -> dict[str, object]:
+    answer = package.predict_scan(scan)
+    return {
+        "decision": answer.decision,
+        "confidence": answer.confidence,
+        **{f"p.{label}": value for label, value in answer.probability.items()},
+        "reason": answer.reason,
+    }
 
-    def _numbers(self) -> list[str]:
-        names = self.package.segmenter.rule.names  # type: ignore[union-attr]  # asked of segmenters only
-        return [f"{what}.{name}" for what in ("volume_ml", "expected_dice") for name in names]
 
-    def _decided(self, scan: Scan) -> dict[str, object]:
-        answer = self.package.predict_scan(scan)  # type: ignore[union-attr]  # asked of classifiers only
-        return {
-            "decision": answer.decision,
-            "confidence": answer.confidence,
-            **{f"p.{label}": value for label, value in answer.probability.items()},
-            "reason": answer.reason,
-        }
+def _measured(package: SegmenterPackage, scan: Scan) -> dict[str, object]:
+    """No numbers where the scan is of another kind than the model knows."""
+    from medcnn.batch.segmenting import numbers_only
 
-    def _measured(self, scan: Scan) -> dict[str, object]:
-        """No numbers where the scan is of another kind than the model knows."""
-        answer = self.package.segment_scan(scan)  # type: ignore[union-attr]  # asked of segmenters only
-        if answer.reason:
-            return {"reason": answer.reason}
-        made = answer.segmentation
-        return {
-            **{f"volume_ml.{name}": value for name, value in (made.volumes_ml or {}).items()},
-            **{f"expected_dice.{name}": value for name, value in made.expected_dice.items()},
-            "reason": "",
-        }
+    if reasons := list(package.description.expects.misfits(scan.modality, scan.body_part)):
+        return {"reason": "; ".join(reasons)}
+    with numbers_only(package.segmenter.networks):
+        made = package.segment_scan(scan).segmentation
+    return {
+        **{f"volume_ml.{name}": value for name, value in (made.volumes_ml or {}).items()},
+        **{f"expected_dice.{name}": value for name, value in made.expected_dice.items()},
+        "reason": "",
+    }
 
 
 def _keyring() -> Keyring:

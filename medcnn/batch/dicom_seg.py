@@ -11,7 +11,7 @@ import numpy as np
 
 from medcnn import __version__
 from medcnn.batch.masks import Grid
-from medcnn.batch.names import safe
+from medcnn.batch.names import safe, structure_names
 from medcnn.batch.results import MASKS, Results
 from medcnn.inference.mask_rule import Labels
 from medcnn.io.content import Content, content_of
@@ -56,8 +56,9 @@ class SegWriter:
         algorithm = Algorithm(description.task or "medcnn", __version__, self.package.digest)
         segments = [self._segment(structure, n) for n, structure in enumerate(rule.names, start=1)]
         if rule.overlapping:
+            stems = structure_names(rule.names)
             planes = [
-                (f"{name}_{safe(structure)}", plane, [self._segment(structure, 1)])
+                (f"{name}_{stems[structure]}", plane, [self._segment(structure, 1)])
                 for structure, plane in zip(rule.names, labels, strict=True)
             ]
         else:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from medcnn.batch.names import safe
+from medcnn.batch.names import structure_names
 from medcnn.batch.results import MASKS, Results
 from medcnn.geometry import Geometry
 from medcnn.inference.mask_rule import Labels, MaskRule
@@ -39,7 +39,7 @@ def mask_files(rule: MaskRule, name: str, suffix: str) -> list[str]:
     """What write_masks writes, as paths in the results."""
     if one_map_holds(rule):
         return [f"{MASKS}/{name}{suffix}"]
-    return [f"{MASKS}/{name}_{safe(structure)}{suffix}" for structure in rule.names]
+    return [f"{MASKS}/{name}_{structure}{suffix}" for structure in structure_names(rule.names).values()]
 
 
 def write_masks(results: Results, rule: MaskRule, name: str, labels: Labels, grid: Grid) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from medcnn.batch.cases import Case
 from medcnn.io.reference import Reference
@@ -14,21 +14,37 @@ from medcnn.scan import ScanRejected
 _SUFFIX = re.compile(r"\.((nii|img|hdr)(\.gz)?|dcm|dicom|ima|png|jpe?g|tiff?|bmp|npz)$", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^\w.+=@,() -]")
 _LONGEST_BYTES = 150  # with a structure's name and a suffix behind it, below what file systems take
+_SHORT = 24  # characters of a structure's name, of up to four bytes each
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # no file's name on Windows
 
+FilesOf = Callable[[str], Sequence[str]]
 
-def names_of(cases: Sequence[Case], root_name: str) -> dict[str, str]:
+
+def names_of(cases: Sequence[Case], root_name: str, files_of: FilesOf = lambda name: [name]) -> dict[str, str]:
     """case_id -> name: the path of the scan's file (or series' folder) below the input, without its suffix.
 
     ward/a.nii.gz is ward__a, a series in the folder ward/t1 is ward__t1. What no file system likes becomes _. Where two
-    scans would be called alike (also but for upper and lower case), each has its case_id behind.
+    scans would have files that are called alike (also but for upper and lower case), each has its case_id behind.
+
     root_name  stands for a series that lies in the input itself
+    files_of   a name -> what is called after it
     """
     names = {case.case_id: _name(case.reference, root_name) for case in cases}
-    times = Counter(_alike(name) for name in names.values())
+    times = Counter(_alike(file) for name in names.values() for file in files_of(name))
+
+    def is_clear(name: str) -> bool:
+        return not _is_cut(name) and all(times[_alike(file)] == 1 for file in files_of(name))
+
+    return {case_id: name if is_clear(name) else f"{name}_{case_id}" for case_id, name in names.items()}
+
+
+def structure_names(structures: Sequence[str]) -> dict[str, str]:
+    """Structure -> what its files are called; numbered where two would be alike or one is too long."""
+    plain = [safe(structure) for structure in structures]
+    times = Counter(_alike(name) for name in plain)
     return {
-        case_id: f"{name}_{case_id}" if times[_alike(name)] > 1 or _is_cut(name) else name
-        for case_id, name in names.items()
+        structure: f"{number}_{name[:_SHORT]}" if times[_alike(name)] > 1 or len(name) > _SHORT else name
+        for number, (structure, name) in enumerate(zip(structures, plain, strict=True), start=1)
     }
 
 

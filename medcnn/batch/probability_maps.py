@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from medcnn.batch.masks import Grid
-from medcnn.batch.names import safe
+from medcnn.batch.names import structure_names
 from medcnn.batch.results import PROBABILITIES, Results
 from medcnn.io.nifti.writer import write_nifti
 from medcnn.whole_file import PART, write_whole
@@ -43,8 +44,8 @@ class ProbabilityMaps:
 
     def write(self, name: str, grid: Grid, written: list[str]) -> None:
         """Each into its file, noted in `written`: 32-bit floats; in pictures 16 bits, 65535 is 1. Raises OSError."""
-        for structure, array in self._arrays.items():
-            file = f"{PROBABILITIES}/{name}_{safe(structure)}{grid.suffix}"
+        files = probability_files(tuple(self._arrays), name, grid.suffix)
+        for file, array in zip(files, self._arrays.values(), strict=True):
             path = self.results.place(file)
             if len(grid.shape_vox) == 2:
                 write_whole(path, _png(array))
@@ -59,6 +60,11 @@ class ProbabilityMaps:
         self._arrays.clear()
         while self._asides:
             self._asides.pop().unlink(missing_ok=True)
+
+
+def probability_files(structures: Sequence[str], name: str, suffix: str) -> list[str]:
+    """As paths in the results."""
+    return [f"{PROBABILITIES}/{name}_{stem}{suffix}" for stem in structure_names(structures).values()]
 
 
 def _png(probability: npt.NDArray[Any]) -> bytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from medcnn.batch.cases import Case
-from medcnn.errors import DataError
+from medcnn.errors import DataError, UserError
 from medcnn.io.options import Reading
 from medcnn.io.read import read_scan, source_files
 from medcnn.scan import Reason, Rejection, Scan, ScanRejected
@@ -142,7 +142,8 @@ def failure(error: Exception) -> Rejection:
     """What went wrong with one case while the network was asked."""
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError):
+    too_small = isinstance(error, UserError) and not isinstance(error, DataError)  # a device that holds not one tile
+    if too_small or isinstance(error, torch.OutOfMemoryError):
         return Rejection(
             Reason.MEMORY, "the device has too little memory for this scan", "Set inference.accelerator=cpu"
         )

@@ -20,6 +20,7 @@ from medcnn.batch.ledger import Row
 from medcnn.batch.masks import Grid, mask_files
 from medcnn.batch.names import names_of
 from medcnn.batch.outcome import Outcome, begun_row, without_answer
+from medcnn.batch.probability_maps import probability_files
 from medcnn.batch.reading import Read, Reader, failure
 from medcnn.batch.results import Results
 from medcnn.batch.segment_files import CaseFiles, SegmentFiles, Wanted
@@ -66,7 +67,7 @@ class Segmenting:
         self, listed: CaseList, is_done: Callable[[Case, str], bool], heed: Callable[[], None]
     ) -> Generator[Outcome]:
         """Every case, one by one. Memory is bounded by the case."""
-        self._case_names = names_of(listed.cases, listed.root.name)
+        self._case_names = names_of(listed.cases, listed.root.name, self._files_of)
         steps = self.package.description.preprocessing
         reader = Reader(listed.root, steps.reading, steps.spatial_dims, self._prepared, is_done)
         reads = reader.one_ahead(listed.cases, lambda ready: ready.on_grid.image.nbytes <= _JOINED_BYTES)
@@ -106,6 +107,10 @@ class Segmenting:
         first = [row.case_id, row.reference, row.status, " | ".join(row.masks)]
         end = [_number(row.disagreement, 4), " | ".join(row.flags), row.in_words(), f"{row.seconds:.3f}"]
         return [*first, *volumes, *dices, *end, *(_number(row.seconds_of.get(part), 3) for part in _TIMES)]
+
+    def _files_of(self, name: str) -> list[str]:
+        files = mask_files(self.rule, name, "")
+        return files + probability_files(self.rule.names, name, "") if self.wanted.probabilities else files
 
     def _prepared(self, scan: Scan) -> Ready:
         on_grid = self.package.description.preprocessing.apply(scan)

@@ -84,6 +84,7 @@ class TrainConf:
     privacy: PrivacyConf = field(default_factory=PrivacyConf)
     cache: CacheConf = field(default_factory=CacheConf)
     seed: int = number(0, at_least=0)
+    nsd_tolerance_mm: float = number(1.0, above=0)  # of segmentation: surfaces this near agree
     output: str = "runs"
     resume: str = ""  # auto, or a run folder
     debug: str = choice("none", "none", "dry_run", "overfit")
@@ -104,12 +105,26 @@ class TrainConf:
         if outlines != (trainer.metric == "dice"):
             wanted = "dice" if outlines else "auroc or another metric of classifiers"
             yield f"trainer.metric: a task of {self.task.kind} is chosen by {wanted}"
-        if not outlines and not self.transforms.size_px:
+        if outlines:
+            if trainer.mixup_alpha or trainer.label_smoothing:
+                yield "trainer: mixup_alpha and label_smoothing are for classifiers; see loss.label_smoothing"
+        else:
+            yield from self._classifier_problems()
+
+    def _classifier_problems(self) -> Iterator[str]:
+        transforms = self.transforms
+        if not transforms.size_px:
             yield "transforms.size_px: a classifier needs the grid that it sees, for example [96,96]"
-        if not outlines and trainer.folds:
+        if self.trainer.folds:
             yield "trainer.folds: cross-validation trains segmenters; classifiers have trainer.members"
-        if outlines and (trainer.mixup_alpha or trainer.label_smoothing):
-            yield "trainer: mixup_alpha and label_smoothing are for classifiers; see loss.label_smoothing"
+        for name, is_set in {
+            "random.elastic": transforms.random.elastic.probability > 0,
+            "intensity.scale=dataset": transforms.intensity.scale == "dataset",
+            "crop": transforms.crop != "none",
+            "slices": bool(transforms.slices),
+        }.items():
+            if is_set:
+                yield f"transforms.{name}: is for segmentation; a classifier does not have it"
 
 
 @dataclass
@@ -124,6 +139,7 @@ class EvaluateConf:
     cache: CacheConf = field(default_factory=CacheConf)
     modules: list[str] = field(default_factory=list)  # that a package of your own network may be imported from
     resamples: int = number(2000, at_least=100)
+    nsd_tolerance_mm: float = number(1.0, above=0)  # of segmentation: surfaces this near agree
     seed: int = number(0, at_least=0)
 
 

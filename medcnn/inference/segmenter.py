@@ -63,7 +63,7 @@ class Segmenter:
     device: torch.device
     postprocessing: PostProcessing = field(default_factory=PostProcessing)
     quality: QualityMap | None = None
-    _costs: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
+    _costs: dict[tuple[int, ...], int] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.divisor) != len(self.settings.patch):
@@ -120,7 +120,9 @@ class Segmenter:
         shape = (channels, *sides)
         if shape not in self._costs:
             said = 3 * 4 * (self.rule.num_logits + 2) * int(np.prod(sides))
-            self._costs[shape] = said + max(bytes_per_tile(each, shape, self.device) for each in self.networks)
+            with at_rest(self.networks):
+                costs = [bytes_per_tile(each, shape, self.divisor, self.device) for each in self.networks]
+            self._costs[shape] = said + max(costs)
         return tiles_that_fit(self._costs[shape], self.settings.batch_memory_mb, self.settings.batch_tiles, self.device)
 
 

@@ -94,9 +94,7 @@ def load_segmenter(path: Path, *, accelerator: str = "auto", modules: Collection
     """The same, where only a segmenter will do."""
     package = load_package(path, accelerator=accelerator, modules=modules)
     if not isinstance(package, SegmenterPackage):
-        raise PackageError(
-            "this model classifies; a segmenter is asked for here. Give another package"
-        )
+        raise PackageError("this model classifies; a segmenter is asked for here. Give another package")
     return package
 
 

@@ -20,7 +20,7 @@ MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 class SegmentationTask(pl.LightningModule):
     """Outlines of structures. batch.image (B, C, *cut), batch.target (B, M, *cut) uint8, cut a margin beyond the patch.
 
-    steps  of the whole training: a loss may change on the way
+    patches, patches_per_epoch  of the whole training and of one epoch, about: a loss may change on the way
     """
 
     def __init__(
@@ -31,18 +31,22 @@ class SegmentationTask(pl.LightningModule):
         random_steps: PairedSteps,
         patch_px: Sequence[int],
         seed: int,
-        steps: int,
+        patches: int,
+        patches_per_epoch: int,
         make_optimizer: MakeOptimizer,
     ) -> None:
         super().__init__()
         self.network, self.loss, self.random_steps = network, loss, random_steps
-        self.patch_px, self.seed, self.steps, self.make_optimizer = tuple(patch_px), seed, steps, make_optimizer
+        self.patch_px, self.seed, self.make_optimizer = tuple(patch_px), seed, make_optimizer
+        self.patches, self.patches_per_epoch = patches, patches_per_epoch
 
     def training_step(self, batch: PatchBatch, batch_index: int) -> Tensor:
         """The loss of one batch. Every random number, dropout's too, is a function of the batch's place."""
         torch.manual_seed(int(stream(self.seed, batch.epoch, batch.positions[0], NETWORK).integers(1 << 62)))
         with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
             image, target = self.varied(batch)
+        seen = batch.epoch * self.patches_per_epoch + batch.positions[0]
+        self.loss.progress = min(1.0, seen / max(1, self.patches))
         return self.loss(self.network(channels_last(image)), target)  # type: ignore[no-any-return]  # nn.Module's call
 
     def varied(self, batch: PatchBatch) -> tuple[Tensor, Tensor]:

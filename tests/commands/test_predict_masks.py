@@ -20,7 +20,7 @@ from PIL import Image
 
 from medcnn.batch import segment_files
 from medcnn.config.errors import ConfigError
-from medcnn.errors import Interrupted, NoSpaceError
+from medcnn.errors import Interrupted, NoSpaceError, UserError
 from medcnn.inference.mask_rule import MaskRule
 from medcnn.io.dicom.seg import read_seg, segments
 from medcnn.io.read import read_scan
@@ -308,6 +308,7 @@ def test_scans_of_the_other_kind_and_broken_ones_are_rejected(model: Path, scans
     [
         (MemoryError(), "MEMORY"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "MEMORY"),
+        (UserError("the device's memory is too small for one tile"), "MEMORY"),
         (ZeroDivisionError("SECRET NAME"), "INTERNAL"),
     ],
 )
@@ -508,3 +509,22 @@ def test_a_whole_study_in_real_orientations(model: Path, medcnn_data: Path, tmp_
         one, other = nibabel.load(source), nibabel.load(done.output / "masks" / source.name)
         assert one.shape == other.shape
         np.testing.assert_allclose(one.affine, other.affine, atol=1e-5)
+
+
+def test_the_picture_shows_the_mask_where_the_scan_shows_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[Any, np.ndarray]] = []
+
+    def seen(view: Any, labels: np.ndarray, *others: object) -> bytes:
+        drawn.append((view, np.array(labels)))
+        return b"picture"
+
+    monkeypatch.setattr(segment_files, "outlines_png", seen)
+    write_scan(tmp_path / "scans" / "x.nii.gz", 3, affine_of("permuted"))
+    predict(asked(model, tmp_path / "scans", tmp_path / "out", explain="gradcam"))
+    ((view, labels),) = drawn
+    assert view.grey.shape == labels.shape[1:] == (11, 13, 9)
+    means = [view.grey[labels[0] == number].mean() for number in range(3)]
+    assert means[0] < 60 < 90 < means[1] < 140 < 200 < means[2]
+    assert view.edges_mm == pytest.approx((2.25, 1.5, 0.8))

@@ -18,23 +18,41 @@ NEEDED = {
     "evaluate": ["model=some/run", "output=some/folder"],
     "predict": ["model=some/run", "input=scans", "output=results"],
     "prepare": ["input=scans", "output=manifest.csv"],
+    "compare": ["runs=[a,b]", "output=o"],
 }
 # What a choice cannot know by itself.
 OWN = {
     "data/custom": ["data.root=/data"],
     "data/adrenalmnist3d": ["data.root=/data"],
     "data/pneumoniamnist": ["data.root=/data"],
+    "data/hippocampus": ["data.root=/data"],
     "model/custom": ["model.module=my_networks", "model.class_name=MyNet"],
 }
+CLASSIFIERS = ["plain_cnn", "resnet18", "resnet34", "resnet50"]
+SEGMENTERS = ["unet", "unet_residual"]
+# Choices that only a task of segmentation takes, besides those that are called after it.
+OF_MASKS = {"data/hippocampus", "recipe/hippocampus", "trainer/segmentation", *(f"model/{name}" for name in SEGMENTERS)}
 
 
 def frozen(verb: str, *words: str) -> Any:
     return checked(verb, CommandLine.of(verb, words))
 
 
+def task_of(name: str) -> str:
+    """The task that a choice is tried with: itself, or one that takes it."""
+    group, _, option = name.partition("/")
+    if group == "task":
+        return option
+    return "mri_seg" if "_seg" in option or name in OF_MASKS else "xray_cls"
+
+
+def kind_of(task: str) -> str:
+    return "segmentation" if task.endswith("_seg") else "classification"
+
+
 def test_the_number_of_configs_is_known() -> None:
     """A new file comes with a new number here, so that none escapes the tests below."""
-    assert len(FILES) == 25
+    assert len(FILES) == 38
     assert {path.parent.name for path in CONF.rglob("*.yaml")} == {
         "conf", "data", "model", "recipe", "task", "trainer", "transforms",
     }  # fmt: skip
@@ -43,16 +61,22 @@ def test_the_number_of_configs_is_known() -> None:
 @pytest.mark.parametrize("name", [name for name in FILES if "/" in name])
 def test_every_choice_composes_and_freezes(name: str) -> None:
     group, _, option = name.partition("/")
-    words = [f"+task={option}"] if group == "task" else ["+task=xray_cls", f"{group}={option}", *OWN.get(name, [])]
+    task = task_of(name)
+    words = [f"+task={task}"] if group == "task" else [f"+task={task}", f"{group}={option}", *OWN.get(name, [])]
     if group == "recipe":  # named like the data set that it is for, and chosen with it
-        words = ["+task=xray_cls", f"data={option}", *OWN.get(f"data/{option}", [])]
+        words = [f"+task={task}", f"data={option}", *OWN.get(f"data/{option}", [])]
         assert f"data/{option}" in FILES
     conf = frozen("train", *words)
-    assert conf.task.kind == "classification"
+    assert conf.task.kind == kind_of(task)
     if group in ("data", "task"):
         assert getattr(conf, group).name == option
     if group == "model":
-        assert conf.model.name == ("resnet" if option.startswith("resnet") else option)
+        assert conf.model.name == family(option)
+
+
+def family(model: str) -> str:
+    """The network's own name, of which there are several sizes or kinds."""
+    return next((name for name in ("resnet", "unet") if model.startswith(name)), model)
 
 
 @pytest.mark.parametrize("verb", [name for name in FILES if "/" not in name])
@@ -64,11 +88,15 @@ def test_every_verb_has_a_config() -> None:
     assert {name for name in FILES if "/" not in name} == set(SCHEMAS)
 
 
-@pytest.mark.parametrize("task", choices("task"))
-@pytest.mark.parametrize("model", ["plain_cnn", "resnet18", "resnet34", "resnet50"])
-def test_every_task_takes_every_network(task: str, model: str) -> None:
+NETWORKS = {"classification": CLASSIFIERS, "segmentation": SEGMENTERS}
+
+
+@pytest.mark.parametrize(
+    ("task", "model"), [(task, model) for task in choices("task") for model in NETWORKS[kind_of(task)]]
+)
+def test_every_task_takes_every_network_of_its_kind(task: str, model: str) -> None:
     conf = frozen("train", f"+task={task}", f"model={model}")
-    assert (conf.task.name, conf.model.name) == (task, model.rstrip("0123456789"))
+    assert (conf.task.name, conf.model.name) == (task, family(model))
 
 
 @pytest.mark.parametrize("task", choices("task"))
@@ -83,24 +111,26 @@ def test_yaml_holds_differences_only() -> None:
     """A value that equals its default in the dataclass says the same thing twice."""
     import yaml
 
-    defaults = _sections()
     for group in ("data", "transforms", "trainer", "model"):
         for path in sorted((CONF / group).glob("*.yaml")):
             told = yaml.safe_load(path.read_text()) or {}
-            told.pop("defaults", None)
+            defaults = _section(group, told.pop("defaults", []))
             for key, value in told.items():
-                default = getattr(defaults[group](), key, None)
                 allowed = {("transforms", "size_px"), ("model", "depth")}  # said for the reader
-                assert value != default or (group, key) in allowed, f"{path.name}: {key}"
+                assert value != getattr(defaults, key, None) or (group, key) in allowed, f"{path.name}: {key}"
 
 
-def _sections() -> dict[str, Any]:
+def _section(group: str, schemas: list[Any]) -> Any:
+    """The dataclass that a file of this group fills; a network's file names its own."""
     from medcnn.config.data import DataConf
-    from medcnn.config.model import ResNetConf
+    from medcnn.config.model import MODEL_KINDS
     from medcnn.config.trainer import TrainerConf
     from medcnn.config.transforms import TransformsConf
 
-    return {"data": DataConf, "transforms": TransformsConf, "trainer": TrainerConf, "model": ResNetConf}
+    if group == "model":
+        (kind,) = [value for entry in schemas if isinstance(entry, dict) for value in entry.values()]
+        return MODEL_KINDS[kind]()
+    return {"data": DataConf, "transforms": TransformsConf, "trainer": TrainerConf}[group]()
 
 
 def test_the_list_of_tasks_says_what_each_is() -> None:
@@ -118,5 +148,5 @@ def test_the_keys_of_pictures_and_volumes_fit_their_sizes() -> None:
     register_schemas()
     for task in choices("task"):
         conf = frozen("train", f"+task={task}")
-        dims = len(conf.transforms.size_px)
+        dims = len(conf.transforms.size_px) or (2 if task.startswith("xray") else 3)  # [] leaves it to the plan
         assert all(-dims <= axis < dims for axis in conf.transforms.random.mirror.axes)

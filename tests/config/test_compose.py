@@ -130,7 +130,7 @@ def test_what_is_missing_stands_beside_what_is_wrong() -> None:
         ("data.class_names=[a]", "at least two"),
         ("data.splits={val: 0.5, test: 0.4}", "must leave patients to train on"),
         ("model.kernel_px=4", "must be odd"),
-        ("task=nothing", "it has mri_cls, xray_cls"),
+        ("task=nothing", "it has mri_cls, mri_seg, xray_cls, xray_seg"),
     ],
 )
 def test_one_wrong_word_says_what_to_type(word: str, expected: str) -> None:
@@ -341,6 +341,7 @@ def test_no_task_gives_the_list_of_tasks(door: Any) -> None:
     assert code == 2
     assert "+task=xray_cls" in err
     assert "+task=mri_cls" in err
+    assert "+task=mri_seg" in err
 
 
 def test_a_wrong_config_is_exit_code_2_and_nothing_runs(door: Any) -> None:

@@ -14,7 +14,7 @@ from medcnn.config.verbs import TrainConf
 from medcnn.data.patches import PatchBatches, PatchOrder, PatchShape
 from medcnn.data.segmentation_cases import SegmentationCases
 from medcnn.losses.segmentation import build_segmentation_loss
-from medcnn.networks.build import build_network
+from medcnn.networks.build import build_network, load_encoder_weights
 from medcnn.networks.unet import UNet
 from medcnn.study.named_modules import named_modules
 from medcnn.study.segmentation.data import trains
@@ -75,7 +75,8 @@ class Bench:
             spacing_mm=[edge for axis, edge in enumerate(grid.spacing_mm) if axis != grid.across],
         )
         network = self.network()
-        if isinstance(network, UNet):
+        if isinstance(network, UNet) and isinstance(self.model, UNetConf):
+            load_encoder_weights(network, self.model)
             network.start_at(self._prior_logits())
         return SegmentationTask(
             network,
@@ -83,7 +84,8 @@ class Bench:
             random_steps=steps,
             patch_px=self.patch_px,
             seed=seed,
-            steps=self.steps,
+            patches=self.steps * self.batch_patches * self.conf.trainer.accumulate_batches,
+            patches_per_epoch=len(self.cases) * self.patches_per_case,
             make_optimizer=lambda network: build_optimizer(self.conf.trainer, network),
         )
 

@@ -43,7 +43,15 @@ def evaluate_masks(conf: EvaluateConf, output: Path, package: SegmenterPackage) 
     def choose(case: Case) -> Segmenter:
         return package.segmenter
 
-    measured = measure_masks(choose, cases, conf.data.split, keyring, seed=conf.seed, resamples=conf.resamples)
+    measured = measure_masks(
+        choose,
+        cases,
+        conf.data.split,
+        keyring,
+        seed=conf.seed,
+        resamples=conf.resamples,
+        tolerance_mm=conf.nsd_tolerance_mm,
+    )
     figures = segmentation_figures(measured.result, measured.scores, split=measured.split)
     drawn = [save(figure, output / "figures", name) for name, figure in figures.items()]
     shown = gallery(measured, choose, output / "figures")
@@ -57,7 +65,7 @@ def evaluate_masks(conf: EvaluateConf, output: Path, package: SegmenterPackage) 
     write_report(output / "report.html", report)
     _write(output, measured)
     sys.stdout.flush()
-    show_results({measured.split: measured.result.estimates})
+    show_results({measured.split: measured.result.estimates}, counts={measured.split: measured.result.counts})
     log.info("report     %s", output / "report.html")
     return measured.result
 

@@ -53,7 +53,7 @@ def outlined(segmenter: Segmenter, cases: SegmentationCases, index: int) -> Segm
 
 
 def scored(
-    cases: SegmentationCases, index: int, segmentation: Segmentation, keyring: Keyring, split: str
+    cases: SegmentationCases, index: int, segmentation: Segmentation, keyring: Keyring, split: str, tolerance_mm: float
 ) -> CaseScores:
     """Against the truth in the scan's own grid."""
     own, case = cases.own(index), cases.cases[index]
@@ -63,6 +63,7 @@ def scored(
         segmentation.labels,
         cases.structures.names,
         spacing_mm=spacing_of(cases, index),
+        tolerance=tolerance_mm,
         patient_key=keyring.patient_key(case.patient_id),
         split=split,
     )
@@ -77,11 +78,19 @@ def spacing_of(cases: SegmentationCases, index: int) -> tuple[float, ...] | None
 
 
 def measure_masks(
-    choose: Choose, cases: SegmentationCases, split: str, keyring: Keyring, *, seed: int, resamples: int
+    choose: Choose,
+    cases: SegmentationCases,
+    split: str,
+    keyring: Keyring,
+    *,
+    seed: int,
+    resamples: int,
+    tolerance_mm: float,
 ) -> MeasuredMasks:
     """Every metric with its interval. Raises DataError where there is nothing to measure on.
 
-    choose  case -> who answers for it: in a cross-validation the member that never saw it
+    tolerance_mm  of NSD
+    choose        case -> who answers for it: in a cross-validation the member that never saw it
     """
     if not len(cases):
         raise DataError(f"the split {split!r} has no usable case to evaluate on")
@@ -91,7 +100,7 @@ def measure_masks(
         began = time.perf_counter()
         segmentation = outlined(choose(case), cases, index)
         seconds.append(time.perf_counter() - began)
-        scores.append(scored(cases, index, segmentation, keyring, split))
+        scores.append(scored(cases, index, segmentation, keyring, split, tolerance_mm))
         expected.append(segmentation.expected_dice)
         report(index + 1, len(cases))
     patients = [case.patient_id or None for case in cases.cases]

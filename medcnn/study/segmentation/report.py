@@ -82,7 +82,10 @@ def review_masks(trained: Trained) -> dict[str, Any]:
     write_report(run.path / "report.html", report)
     run.write_json("metrics.json", metrics)  # last: a run with its metrics is finished
     sys.stdout.flush()
-    show_results({part.split: part.result.estimates for part in measured})
+    show_results(
+        {part.split: part.result.estimates for part in measured},
+        counts={part.split: part.result.counts for part in measured},
+    )
     return metrics
 
 
@@ -104,7 +107,15 @@ def _measured(trained: Trained) -> list[tuple[MeasuredMasks, Choose]]:
             cases, choose = trained.cases.of_split(split), ensemble
         if len(cases):
             resamples = 200 if conf.debug == "dry_run" else _RESAMPLES
-            measured = measure_masks(choose, cases, split, trained.keyring, seed=conf.seed, resamples=resamples)
+            measured = measure_masks(
+                choose,
+                cases,
+                split,
+                trained.keyring,
+                seed=conf.seed,
+                resamples=resamples,
+                tolerance_mm=conf.nsd_tolerance_mm,
+            )
             found.append((measured, choose))
     return found
 
