@@ -29,8 +29,10 @@ class nnUNetTrainer(Whole):  # type: ignore[misc]  # noqa: N801  its checkpoints
     steps, epochs, kept, began = 360, 24, 4, 0.0
     step_cpu_s = step_wall_s = 0.0
 
-    def __init__(self, *words: Any, **more: Any) -> None:
-        super().__init__(*words, **more)
+    def __init__(
+        self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any], device: torch.device
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)  # it looks up these very names
         self.num_epochs, self.num_iterations_per_epoch = self.epochs, self.steps // self.epochs
         self.num_val_iterations_per_epoch, self.save_every = 1, 1  # one, since its log wants a number
         self.clock = (time.perf_counter(), time.process_time())

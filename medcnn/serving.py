@@ -96,12 +96,9 @@ def _decided(package: ClassifierPackage, scan: Scan) -> dict[str, object]:
 
 def _measured(package: SegmenterPackage, scan: Scan) -> dict[str, object]:
     """No numbers where the scan is of another kind than the model knows."""
-    from medcnn.batch.segmenting import numbers_only
-
     if reasons := list(package.description.expects.misfits(scan.modality, scan.body_part)):
         return {"reason": "; ".join(reasons)}
-    with numbers_only(package.segmenter.networks):
-        made = package.segment_scan(scan).segmentation
+    made = package.segment_scan(scan).segmentation
     return {
         **{f"volume_ml.{name}": value for name, value in (made.volumes_ml or {}).items()},
         **{f"expected_dice.{name}": value for name, value in made.expected_dice.items()},

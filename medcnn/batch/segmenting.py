@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from medcnn.batch.cases import Case, CaseList
 from medcnn.batch.folder import settings_digest
@@ -26,7 +23,7 @@ from medcnn.batch.results import Results
 from medcnn.batch.segment_files import CaseFiles, SegmentFiles, Wanted
 from medcnn.batch.view import View
 from medcnn.model_package.segmenter import Outlined, SegmenterPackage
-from medcnn.scan import Reason, Scan, ScanRejected
+from medcnn.scan import Scan
 from medcnn.transforms.whole_grid import OnGrid
 
 _JOINED_BYTES = 200e6  # a prepared scan that takes more has the memory for itself: the next is read after it
@@ -72,12 +69,11 @@ class Segmenting:
         reader = Reader(listed.root, steps.reading, steps.spatial_dims, self._prepared, is_done)
         reads = reader.one_ahead(listed.cases, lambda ready: ready.on_grid.image.nbytes <= _JOINED_BYTES)
         try:
-            with numbers_only(self.package.segmenter.networks):
-                for read in reads:
-                    heed()
-                    outcome = Outcome(read.case, None if read.is_done else self._row(read, listed.root))
-                    del read  # or it would keep its memory until the next is there
-                    yield outcome
+            for read in reads:
+                heed()
+                outcome = Outcome(read.case, None if read.is_done else self._row(read, listed.root))
+                del read  # or it would keep its memory until the next is there
+                yield outcome
         finally:
             reads.close()
 
@@ -176,28 +172,6 @@ class Segmenting:
             files=self.results.digests(files.written),
             seconds=round(seconds, 3),
             seconds_of={part: round(took, 3) for part, took in split.items()},
-        )
-
-
-@contextmanager
-def numbers_only(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Within, an answer that is not a finite number is refused: no probability would be above any other, and all of the
-    scan would be called background.
-    """
-    handles = [network.register_forward_hook(_require_finite) for network in networks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _require_finite(network: nn.Module, inputs: Any, logits: Any) -> None:
-    if isinstance(logits, torch.Tensor) and not logits.is_meta and not bool(torch.isfinite(logits).all()):
-        raise ScanRejected(
-            Reason.INTERNAL,
-            "the network's answer is not a finite number",
-            "Look at the scan, and evaluate the model anew",
         )
 
 

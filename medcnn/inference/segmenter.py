@@ -27,6 +27,7 @@ from medcnn.inference.segmenter_settings import SLICE_AXES, SegmenterSettings
 from medcnn.inference.sliding_window import SlidingWindow
 from medcnn.inference.tile_memory import bytes_per_tile, tiles_that_fit
 from medcnn.inference.tiles import Image, Tiling
+from medcnn.scan import Reason, ScanRejected
 from medcnn.transforms.whole_grid import OnGrid
 
 
@@ -93,7 +94,10 @@ class Segmenter:
         return found if self.rule.overlapping else np.concatenate([1 - found.sum(axis=0, keepdims=True), found])
 
     def segment(self, on_grid: OnGrid, keep: Mapping[str, npt.NDArray[Any]] | None = None) -> Segmentation:
-        """Labels on the scan's own grid. keep: structure -> array (*scan's shape) that takes its probabilities."""
+        """Labels on the scan's own grid. keep: structure -> array (*scan's shape) that takes its probabilities.
+
+        Raises ScanRejected where an answer is no number: none would be the most probable, and all would be background.
+        """
         walk, seconds = _Walk.of(self, on_grid), {"compute": 0.0, "restore": 0.0, "postprocess": 0.0}
         canvas = Canvas(on_grid.placement, self.rule, walk.window.slow, self.settings.uncertainty, keep or {})
         begun = perf_counter()
@@ -101,6 +105,12 @@ class Segmenter:
             for first, rows in restored(_timed(walk.rows(), seconds), *walk.sizes(on_grid)):
                 canvas.draw(first, rows)
         seconds["restore"] = perf_counter() - begun - seconds["compute"]
+        if not np.isfinite(canvas.expected.truth).all():
+            raise ScanRejected(
+                Reason.INTERNAL,
+                "the network's answer is not a finite number",
+                "Look at the scan, and evaluate the model anew",
+            )
         begun = perf_counter()
         one_ml = _scan_voxel_ml(on_grid)
         self.postprocessing.apply(canvas.labels, self.rule, one_ml or inf)  # inf: nothing is too small

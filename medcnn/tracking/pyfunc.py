@@ -114,14 +114,24 @@ def _forget_paths(written: Path) -> None:
 
 
 def signature(package: Path) -> ModelSignature:
-    """A row is a path or a file's bytes; an answer is a row of case_id, decision, confidence, p.<class> ..., reason."""
+    """A row is a path or a file's bytes; an answer is a row of case_id ... reason, with what its kind of model says.
+
+    A classifier says decision, confidence, p.<class> ...; a segmenter volume_ml.<structure>, expected_dice.<structure>.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    names = json.loads((package / "model.json").read_text())["output"]["class_names"]
+    output = json.loads((package / "model.json").read_text())["output"]
     inputs: list[ColSpec | TensorSpec] = [ColSpec(kind, name, required=False) for kind, name in INPUTS]
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(kind, name) for kind, name in FIRST_OUTPUTS]
-    outputs += [ColSpec("double", f"p.{name}") for name in names]
+    outputs: list[ColSpec | TensorSpec]
+    if "structures" in output:
+        columns = [
+            f"{what}.{name}" for what in ("volume_ml", "expected_dice") for name in output["structures"]["names"]
+        ]
+        outputs = [ColSpec("string", "case_id"), *(ColSpec("double", name, required=False) for name in columns)]
+    else:
+        outputs = [ColSpec(kind, name) for kind, name in FIRST_OUTPUTS]
+        outputs += [ColSpec("double", f"p.{name}") for name in output["class_names"]]
     return ModelSignature(Schema(inputs), Schema([*outputs, ColSpec("string", "reason")]))
 
 

@@ -52,9 +52,9 @@ class BrightnessPackage:
 
 @pytest.fixture(autouse=True)
 def _package(monkeypatch):
-    stand_in = types.ModuleType("medcnn.model_package")
+    stand_in = types.ModuleType("medcnn.model_package.opening")
     stand_in.load_package = BrightnessPackage
-    monkeypatch.setitem(sys.modules, "medcnn.model_package", stand_in)
+    monkeypatch.setitem(sys.modules, "medcnn.model_package.opening", stand_in)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from medcnn.errors import DataError
 from medcnn.evaluation.segmentation.result import SegmentationResult, evaluate_segmentation
 from medcnn.evaluation.segmentation.scores import CaseScores, score_case
 from medcnn.inference.segmenter import Segmentation, Segmenter
+from medcnn.scan import ScanRejected
 from medcnn.study.preparing import reporter
 from medcnn.transforms.whole_grid import OnGrid
 
@@ -47,9 +48,16 @@ class MeasuredMasks:
 
 
 def outlined(segmenter: Segmenter, cases: SegmentationCases, index: int) -> Segmentation:
-    """One prepared case, on its scan's own grid."""
+    """One prepared case, on its scan's own grid. Raises ScanRejected where the answer is no number."""
     case = cases[index]
     return segmenter.segment(OnGrid(np.asarray(case.image), case.placement, case.spacing_mm))
+
+
+def _outlined(segmenter: Segmenter, cases: SegmentationCases, index: int) -> Segmentation:
+    try:
+        return outlined(segmenter, cases, index)
+    except ScanRejected as error:
+        raise DataError(f"case {cases.cases[index].case_id}: {error}") from error
 
 
 def scored(
@@ -98,7 +106,7 @@ def measure_masks(
     report = reporter(f"measuring {split}")
     for index, case in enumerate(cases.cases):
         began = time.perf_counter()
-        segmentation = outlined(choose(case), cases, index)
+        segmentation = _outlined(choose(case), cases, index)
         seconds.append(time.perf_counter() - began)
         scores.append(scored(cases, index, segmentation, keyring, split, tolerance_mm))
         expected.append(segmentation.expected_dice)

@@ -17,6 +17,7 @@ from medcnn.inference.segmenter import Segmenter
 from medcnn.model_package.segmenter import SegmenterPackage
 from medcnn.networks.build import num_parameters
 from medcnn.planning.segmentation_plan import SegmentationPlan
+from medcnn.scan import ScanRejected
 from medcnn.study.named_modules import named_modules
 from medcnn.study.segmentation.bench import Bench
 from medcnn.study.segmentation.crossvalidation import OutOfFold
@@ -134,10 +135,7 @@ class SegmentationStudy(Study):
 
         def measure(network: nn.Module) -> tuple[float, dict[str, float]]:
             segmenter = Segmenter([network], rule, settings, next(network.parameters()).device)
-            found = [
-                dice_at_a_glance(np.asarray(cases.own(at).target), outlined(segmenter, cases, at).labels, names)
-                for at in range(len(cases))
-            ]
+            found = [_glance(segmenter, cases, at) for at in range(len(cases))]
             means = {name: _mean([dice[name] for dice in found]) for name in names}
             overall = _mean(list(means.values()))
             return overall, {"dice": overall, **{f"dice.{name}": value for name, value in means.items()}}
@@ -170,6 +168,16 @@ class SegmentationStudy(Study):
             )
         )  # fmt: skip
         self.track_review(tracker, metrics, REVIEWED)
+
+
+def _glance(segmenter: Segmenter, cases: SegmentationCases, index: int) -> dict[str, float]:
+    """Dice of one case; 0 where the network's answer is no number, as it can be early in a training."""
+    names = cases.structures.names
+    try:
+        labels = outlined(segmenter, cases, index).labels
+    except ScanRejected:
+        return dict.fromkeys(names, 0.0)
+    return dice_at_a_glance(np.asarray(cases.own(index).target), labels, names)
 
 
 def _mean(values: list[float]) -> float:
