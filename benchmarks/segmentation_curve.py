@@ -1,16 +1,16 @@
 """Dice over time of a segmenter, beside nnU-Net v2 with its own schedule compressed into 60 minutes.
 
     python -m benchmarks.segmentation_curve root=<hippocampus, MSD> [peer=<nnU-Net's python>] [work=segmentation_bench]
-        [do=peer,medcnn,report] [steps=360] [minutes=12] [words="trainer.precision=bf16 ..."] [step_s=10]
+        [do=peer,medcnn,report] [steps=360] [minutes=12] [words="trainer.precision=bf16 ..."]
 
-Target: the Dice that nnU-Net has after 60 minutes on two cores is reached in at most a fifth of that time. Both train on
-fold 0 of splits.json and are measured on its validation cases: Dice of whole scans in their own grids, mean over cases.
+Target: the Dice that nnU-Net has after 60 minutes on two cores is reached in at most a fifth of that time. Both train
+on fold 0 of splits.json and are measured on its validation cases: Dice of whole scans in their own grids, mean.
 
 peer    nnU-Net's trainer, `steps` of its batches of 7 (360 of about 10 s each on two quiet cores are 60 minutes), its
         learning rate falling over these; the weights after each quarter outline the cases without and with mirroring.
         Its minutes are the seconds that it had of all cores, through `threads`: those that a quiet machine takes if
-        both cores are always busy, which favours nnU-Net. The time by the clock is in the table too. It goes on where it
-        was cut off. Prediction and all validation but one batch an epoch, which its log wants, do not count.
+        both cores are always busy, which favours nnU-Net. The time by the clock is in the table too. It goes on where
+        it was cut off. Prediction and all validation but one batch an epoch, which its log wants, do not count.
 medcnn  `python -m medcnn.train` with trainer.max_minutes=`minutes` (1,2 ...: one training each), by the clock from the
         command's begin, imports and validations included. It keeps to minutes, so this needs a quiet machine: how much
         of the cores it had is said. Dice is that of its validation, after epochs.
@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.segmentation_peer import DATASET, FOLD, STRUCTURES, SUFFIX, Peer
+from benchmarks.segmentation_peer import FOLD, STRUCTURES, SUFFIX, Peer
 from medcnn.evaluation.segmentation.glance import dice_at_a_glance
 
 DEFAULTS = {
@@ -160,7 +160,9 @@ def report(work: Path, rows: list[Row]) -> None:
     print(f"{'':<10}{'minutes':>9}{'by clock':>10}{'steps':>7}" + "".join(f"{name:>11}" for name in STRUCTURES))
     for row in rows:
         dice = "".join(f"{row[name]:>11.4f}" for name in STRUCTURES)
-        print(f"{row['who']:<10}{row['minutes']:>9.1f}{row['clock_minutes']:>10.1f}{row['steps']:>7}{dice}  {row['note']}")
+        print(
+            f"{row['who']:<10}{row['minutes']:>9.1f}{row['clock_minutes']:>10.1f}{row['steps']:>7}{dice}  {row['note']}"
+        )
     draw(work / "curve.png", rows)
     print(work / "curve.png")
 
@@ -185,3 +187,28 @@ def draw(path: Path, rows: list[Row]) -> None:
     panels[-1].legend(loc="lower right", fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def main() -> None:
+    """What is asked for, then the report of all that is there."""
+    asked = DEFAULTS | dict(word.split("=", 1) for word in sys.argv[1:])
+    peer, do = Peer.of(asked), asked["do"].split(",")
+    kept = peer.work / "curve.json"
+    rows: list[Row] = json.loads(kept.read_text()) if kept.is_file() else []
+    reason = peer.missing() if "peer" in do else ""
+    if reason:
+        print(f"nnU-Net's curve is not measured: {reason}")
+    elif "peer" in do:
+        rows = [row for row in rows if row["who"] != "nnU-Net"] + peer_rows(peer, int(asked["steps"]))
+    if "medcnn" in do:
+        for minutes in asked["minutes"].split(","):
+            mine = our_rows(peer, minutes, asked["words"])
+            rows = [row for row in rows if row["note"].partition(",")[0] != f"max_minutes={minutes}"] + mine
+    peer.work.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(rows, indent=1))
+    if "report" in do:
+        report(peer.work, rows)
+
+
+if __name__ == "__main__":
+    main()

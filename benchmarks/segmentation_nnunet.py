@@ -1,7 +1,8 @@
 """nnU-Net v2 as it is, driven step by step: this file is run by the Python of nnU-Net's own environment.
 
-    $NNUNET_PYTHON -m benchmarks.segmentation_nnunet step | train | predict   (see segmentation_peer.py, which asks)
+    $NNUNET_PYTHON -m benchmarks.segmentation_nnunet step | train | untrained | predict
 
+segmentation_peer.py asks it.
 Nothing of medcnn is imported here. nnU-Net finds its folders by nnUNet_raw, nnUNet_preprocessed, nnUNet_results. With
 nnUNet_n_proc_DA=0 it loads and augments in the process that trains, so that process time is all that a step costs.
 """
@@ -92,6 +93,16 @@ def train(steps: int, device: str) -> None:
     made.run_training()
 
 
+def untrained() -> None:
+    """A folder to predict from, where the time matters and the masks do not."""
+    made = trainer()
+    made.initialize()
+    made.configure_rotation_dummyDA_mirroring_and_inital_patch_size()  # sets what its checkpoint says of mirroring
+    for name, content in (("plans", made.plans_manager.plans), ("dataset", made.dataset_json)):
+        (Path(made.output_folder_base) / f"{name}.json").write_text(json.dumps(content))
+    made.save_checkpoint(str(Path(made.output_folder) / "checkpoint_final.pth"))
+
+
 def answer_steps(answers: TextIO) -> None:
     """A line 'bare' or 'whole' on standard input -> a step of the training, its seconds (wall, processor) as a line.
 
@@ -132,6 +143,8 @@ def main() -> None:
         answer_steps(answers)
     elif verb == "train":
         train(int(asked["steps"]), asked.get("device", "cpu"))
+    elif verb == "untrained":
+        untrained()
     else:
         source, output = Path(asked["input"]), Path(asked["output"])
         predict(source, output, asked["checkpoint"], mirroring=asked["mirroring"] == "yes")

@@ -29,6 +29,7 @@ class Peer:
     root: Path
     work: Path
     threads: int = 2
+    results: str = "results"
 
     @classmethod
     def of(cls, asked: dict[str, str]) -> Peer:
@@ -51,13 +52,14 @@ class Peer:
     @property
     def environment(self) -> dict[str, str]:
         """Its folders; no compiling, and its loading within the process that trains."""
-        own = {f"nnUNet_{name}": str(self.work / name) for name in ("raw", "preprocessed", "results")}
+        folders = {"raw": "raw", "preprocessed": "preprocessed", "results": self.results}
+        own = {f"nnUNet_{name}": str(self.work / folder) for name, folder in folders.items()}
         return {**os.environ, **own, "nnUNet_compile": "f", "nnUNet_n_proc_DA": "0", **threads_only(self.threads)}
 
     @property
     def trained(self) -> Path:
         """The folder of its trained fold."""
-        return self.work / "results" / DATASET / f"nnUNetTrainer__{PLANS}__{CONFIGURATION}" / f"fold_{FOLD}"
+        return self.work / self.results / DATASET / f"nnUNetTrainer__{PLANS}__{CONFIGURATION}" / f"fold_{FOLD}"
 
     @property
     def held_out(self) -> list[str]:
@@ -73,12 +75,7 @@ class Peer:
     def prepare(self) -> None:
         """Its layout of the data, its plan and its preprocessing, where they are not there yet."""
         raw, preprocessed = (self.work / name / DATASET for name in ("raw", "preprocessed"))
-        names = sorted(path.name.removesuffix(SUFFIX) for path in (self.root / "labelsTr").glob(f"[!.]*{SUFFIX}"))
-        for name in names:
-            _link(self.root / "imagesTr" / f"{name}{SUFFIX}", raw / "imagesTr" / f"{name}_0000{SUFFIX}")
-            _link(self.root / "labelsTr" / f"{name}{SUFFIX}", raw / "labelsTr" / f"{name}{SUFFIX}")
-        for name in self.held_out:
-            _link(self.root / "imagesTr" / f"{name}{SUFFIX}", self.held_out_images / f"{name}_0000{SUFFIX}")
+        names = self.link_cases()
         labels = {"background": 0, **{name: number for number, name in enumerate(STRUCTURES, start=1)}}
         about = {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": len(names), "file_ending": SUFFIX}
         (raw / "dataset.json").write_text(json.dumps(about))
@@ -90,6 +87,17 @@ class Peer:
             with (self.work / "plan.log").open("w") as log:
                 command = [self.tool("nnUNetv2_plan_and_preprocess"), *words]
                 subprocess.run(command, env=environment, check=True, stdout=log, stderr=subprocess.STDOUT)
+
+    def link_cases(self) -> list[str]:
+        """All cases as nnU-Net wants them named, and the folder of those held out; their names."""
+        raw = self.work / "raw" / DATASET
+        names = sorted(path.name.removesuffix(SUFFIX) for path in (self.root / "labelsTr").glob(f"[!.]*{SUFFIX}"))
+        for name in names:
+            _link(self.root / "imagesTr" / f"{name}{SUFFIX}", raw / "imagesTr" / f"{name}_0000{SUFFIX}")
+            _link(self.root / "labelsTr" / f"{name}{SUFFIX}", raw / "labelsTr" / f"{name}{SUFFIX}")
+        for name in self.held_out:
+            _link(self.root / "imagesTr" / f"{name}{SUFFIX}", self.held_out_images / f"{name}_0000{SUFFIX}")
+        return names
 
     def tool(self, name: str) -> str:
         """One of its commands."""

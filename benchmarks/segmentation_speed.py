@@ -60,7 +60,8 @@ def bench_of(root: str, folder: Path) -> tuple[Bench, float]:
     words = ["+task=mri_seg", "data=hippocampus", f"data.root={root}", "data.fold=0", f"cache.folder={folder}/cache"]
     least = ["trainer.max_minutes=null", "trainer.precision=32", "plan.batch_patches=1"]  # it measures a few steps
     conf = checked("train", CommandLine.of("train", [*words, *SAME, *least]))
-    planner = Planner(conf, load_mask_data(conf, RunFolder(folder), Keyring(bytes(32)), resumes=False))
+    data = load_mask_data(conf, RunFolder(folder), Keyring(bytes(32)), resumes=False)
+    planner = Planner(conf, data, began_at=time.time())
     plan, cases = planner.planned()
     return replace(planner.bench(plan, cases), batch_patches=BATCH), plan.ema_decay
 
@@ -169,7 +170,7 @@ def main() -> None:
     if "child" in asked:
         answer_steps(asked["root"], int(asked["threads"]))
         return
-    peer = Peer.of(asked)
+    peer = replace(Peer.of(asked), results="results_of_steps")
     if reason := peer.missing():
         print(f"segmentation's throughput is not measured: {reason}")
         return
@@ -177,9 +178,8 @@ def main() -> None:
     words = [f"root={peer.root}", f"threads={peer.threads}", "child=yes"]
     ours = [sys.executable, "-m", "benchmarks.segmentation_speed", *words]
     environment = {**os.environ, **threads_only(peer.threads)}
-    thrown_away = {"nnUNet_results": str(peer.work / "results_of_steps")}
     sides = {
-        "nnU-Net": Steps(peer.words("step"), peer.environment | thrown_away, peer.work / "step_nnunet.log"),
+        "nnU-Net": Steps(peer.words("step"), peer.environment, peer.work / "step_nnunet.log"),
         "medcnn": Steps(ours, environment, peer.work / "step_medcnn.log"),
     }
     for name, side in sides.items():

@@ -107,7 +107,7 @@ def _default(value: Any) -> str:
 
 def _values(item: Field[Any]) -> str:
     if choices := item.metadata.get("choices"):
-        return ", ".join(f"`{name}`" for name in choices)
+        return ", ".join(f"`{name}`" if name else "empty" for name in choices)
     limits = [
         words.format(item.metadata[key])
         for rule, words in _LIMITS.items()

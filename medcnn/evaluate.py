@@ -1,4 +1,4 @@
-"""Evaluate: a trained model on labelled data, with intervals, figures and a table of cases.
+"""Evaluate: a trained model on data with labels or masks, with intervals, figures and a table of cases.
 
 python -m medcnn.evaluate model=<package or run> data=<set> data.root=<folder> data.split=test output=<folder>
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 USAGE = f"""usage: python -m medcnn.evaluate model=<package or run> data=<name> data.root=<folder> output=<folder>
 
-Measure a trained model on labelled cases: metrics.json, predictions.csv, figures and report.html in the output folder.
+Measure a trained model on cases with labels or masks: metrics.json, predictions.csv, figures and report.html in the output folder.
 
   model=<folder>            a model package, or a run folder
   data=<name>               {", ".join(choices("data"))}
@@ -28,7 +28,10 @@ Measure a trained model on labelled cases: metrics.json, predictions.csv, figure
   output=<folder>           must not hold results already
   resamples=2000 seed=0     of the intervals
 
-The threshold and temperature are the package's own. Each case is answered by itself.
+a model that segments, otherwise than the model says:
+  inference.overlap=  inference.mirror_axes=  inference.shifts=
+
+Thresholds, temperature and post-processing are the package's own. Each case is answered by itself.
 exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 28 no space
 """
 

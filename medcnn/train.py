@@ -25,15 +25,16 @@ log = logging.getLogger("medcnn.train")
 
 USAGE = f"""usage: python -m medcnn.train +task=<name> [setting=value ...]      (or: medcnn train ...)
 
-Train a classifier and review it: a run folder with the model package, metrics with intervals, figures and a report.
+Train a classifier or a segmenter and review it: a run folder with the model package, metrics with intervals, figures and a report.
 
 tasks
 {task_list()}
 
 often set
   data=<name> data.root=<folder>     another data set: conf/data, or data=custom with your own manifest.csv
-  model=<name>                       plain_cnn, resnet18, resnet34, resnet50, custom
+  model=<name>                       plain_cnn, resnet18, resnet34, resnet50, custom; unet, unet_residual
   trainer.epochs=30  trainer.batch_cases=32  trainer.learning_rate=1e-3  trainer.max_minutes=15
+  plan.patch_px=[...]  trainer.folds=5  transforms.slices=axial     of segmenters; docs/segmentation.md has more
   seed=0   output=runs   tracking.uri=...   tracking.register_as=<name> tracking.alias=champion
   resume=auto | <run folder>         go on with a run that was interrupted
   debug=dry_run | overfit            two steps to see that all works | can it learn 16 cases by heart?

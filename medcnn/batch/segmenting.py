@@ -23,7 +23,7 @@ from medcnn.batch.results import Results
 from medcnn.batch.segment_files import CaseFiles, SegmentFiles, Wanted
 from medcnn.batch.view import View
 from medcnn.model_package.segmenter import Outlined, SegmenterPackage
-from medcnn.scan import Scan
+from medcnn.scan import Reason, Scan, ScanRejected
 from medcnn.transforms.whole_grid import OnGrid
 
 _JOINED_BYTES = 200e6  # a prepared scan that takes more has the memory for itself: the next is read after it
@@ -109,6 +109,12 @@ class Segmenting:
         return files + probability_files(self.rule.names, name, "") if self.wanted.probabilities else files
 
     def _prepared(self, scan: Scan) -> Ready:
+        if scan.spatial_dims == 3 and scan.geometry is None:
+            raise ScanRejected(
+                Reason.ORIENTATION_UNKNOWN,
+                "the file does not say how the volume lies in the patient, so a mask could not either",
+                "Give a file with its orientation (NIfTI: qform or sform code above 0)",
+            )
         on_grid = self.package.description.preprocessing.apply(scan)
         flat = scan.voxels.reshape(-1)
         low, high = (float(value) for value in np.percentile(flat[:: max(1, flat.size // _MOST_SAMPLED)], [1, 99]))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from medcnn.config.distributed import announce, helped_run, helps_to_resume
 from medcnn.config.errors import ConfigError
@@ -35,6 +38,8 @@ from medcnn.training.state import TrainingState
 
 log = logging.getLogger("medcnn.train")
 
+_IMPORTS_S = 90.0  # on a slow disk, the first time
+
 
 @dataclass(eq=False)
 class Study(ABC):
@@ -47,6 +52,7 @@ class Study(ABC):
     keyring: Keyring
     state: TrainingState | None = None
     is_helper: bool = False
+    began_at: float = field(default_factory=lambda: command_began())
 
     @classmethod
     def begin(cls, conf: TrainConf, interruption: Interruption) -> Study:
@@ -201,6 +207,12 @@ class Study(ABC):
             log.info("dashboard  python -m medcnn.ui     then %s", link)
         log.info("predict    python -m medcnn.predict model=%s input=<folder of scans> output=results", run)
         log.info("evaluate   python -m medcnn.evaluate model=%s data=custom data.root=<folder> output=evaluation", run)
+
+
+def command_began() -> float:
+    """Seconds since the epoch. Imports count, unless the process is older than imports take and so did other work."""
+    process_began = float(psutil.Process().create_time())
+    return process_began if time.time() - process_began < _IMPORTS_S else time.time()
 
 
 def _run_to_resume(conf: TrainConf, output: Path) -> RunFolder | None:

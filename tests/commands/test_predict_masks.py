@@ -303,6 +303,19 @@ def test_scans_of_the_other_kind_and_broken_ones_are_rejected(model: Path, scans
     assert found == {"hand.png": "GEOMETRY_MISMATCH", "broken.nii": "NOT_NIFTI"}
 
 
+@pytest.mark.case("N05")
+def test_a_volume_of_unknown_orientation_gets_no_mask(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scans" / "a.nii.gz"
+    write_scan(path)
+    image = nibabel.load(path)
+    image = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
+    image.header["qform_code"] = image.header["sform_code"] = 0
+    nibabel.save(image, path)
+    done = predict(asked(model, tmp_path / "scans", tmp_path / "out"))
+    assert [(row.status, row.reason_code) for row in done.rows] == [("rejected", "ORIENTATION_UNKNOWN")]
+    assert not (done.output / "masks").exists() or not list((done.output / "masks").iterdir())
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import log, prod
 
 import torch
@@ -100,23 +100,3 @@ class Bench:
         if self.cases.structures.overlapping:
             return [log(share / (1 - share)) for share in shares]
         return [log(max(1e-6, 1 - sum(shares))), *map(log, shares)]
-
-
-def resolved(
-    model: ModelConf,
-    *,
-    widths: Sequence[int],
-    kernels: Sequence[Sequence[int]],
-    strides: Sequence[Sequence[int]],
-    deep_supervision: int,
-) -> ModelConf:
-    """The network's settings with what a plan decided; a network of the user's own is left as it is."""
-    if not isinstance(model, UNetConf):
-        return model
-    return replace(
-        model,
-        widths=list(widths),
-        kernels=[list(kernel) for kernel in kernels],
-        strides=[list(stride) for stride in strides],
-        deep_supervision=deep_supervision,
-    )

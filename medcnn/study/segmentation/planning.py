@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
 
+from medcnn.config.model import ModelConf, UNetConf
 from medcnn.config.verbs import TrainConf
 from medcnn.data.segmentation_cases import SegmentationCases
 from medcnn.inference.classifier import choose_device
@@ -20,7 +21,7 @@ from medcnn.planning.draft import Draft, draft
 from medcnn.planning.fingerprint import Fingerprint
 from medcnn.planning.memory import Device
 from medcnn.planning.segmentation_plan import SegmentationPlan, finish, next_to_measure
-from medcnn.study.segmentation.bench import Bench, resolved
+from medcnn.study.segmentation.bench import Bench
 from medcnn.study.segmentation.data import MaskStudyData, is_held_out, trains
 from medcnn.study.segmentation.package import mask_rule
 from medcnn.training.speed import peak_memory_mb, seconds_per_step
@@ -39,7 +40,7 @@ class Planner:
 
     conf: TrainConf
     data: MaskStudyData
-    began_at: float = field(default_factory=lambda: psutil.Process().create_time())
+    began_at: float
 
     def planned(self) -> tuple[SegmentationPlan, SegmentationCases]:
         """Draft, prepare, measure, decide. Raises PlanError, DataError."""
@@ -71,13 +72,15 @@ class Planner:
 
     def bench(self, plan: SegmentationPlan, cases: SegmentationCases) -> Bench:
         """What the training's steps are made of."""
-        model = resolved(
-            self.conf.model,
-            widths=plan.widths,
-            kernels=plan.kernels,
-            strides=plan.strides,
-            deep_supervision=plan.deep_supervision,
-        )
+        model: ModelConf = self.conf.model
+        if isinstance(model, UNetConf):  # a network of the user's own is left as it is
+            model = replace(
+                model,
+                widths=plan.widths,
+                kernels=plan.kernels,
+                strides=plan.strides,
+                deep_supervision=plan.deep_supervision,
+            )
         return Bench(
             self.conf, cases, self.data.in_channels, model, tuple(plan.patch_px), tuple(plan.margin_px),
             plan.batch_patches, plan.foreground_share, plan.patches_per_case, plan.steps,
@@ -145,19 +148,8 @@ class Planner:
 
     def _measured(self, candidate: Candidate, found: Draft, cases: SegmentationCases) -> Throughput:
         """A few steps of a network that is thrown away, as they will be taken."""
-        trial = finish(found, [Throughput(candidate, 1.0)])
-        shape = candidate.shape
-        model = resolved(
-            self.conf.model,
-            widths=shape.widths,
-            kernels=shape.levels.kernels,
-            strides=shape.levels.strides,
-            deep_supervision=shape.deep_supervision,
-        )
-        bench = Bench(
-            self.conf, cases, self.data.in_channels, model, candidate.patch_px, tuple(trial.margin_px),
-            candidate.batch_patches, trial.foreground_share, trial.patches_per_case, trial.steps,
-        )  # fmt: skip
+        alone = finish(replace(found, candidates=(candidate,)), [Throughput(candidate, 1.0)])
+        bench = self.bench(alone, cases)
         conf, device = self.conf.trainer, choose_device(self.conf.trainer.accelerator)
         if conf.threads:
             torch.set_num_threads(conf.threads)

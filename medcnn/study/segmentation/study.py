@@ -78,7 +78,7 @@ class SegmentationStudy(Study):
     # Plan
 
     def make_plan(self) -> None:
-        planner = Planner(self.conf, self._data)
+        planner = Planner(self.conf, self._data, self.began_at)
         if self.keeps_its_plan:
             self.plan = SegmentationPlan.load(self.run.plan)
             self.cases = self._data.prepared(planner.grid_of(self.plan), self.conf)
@@ -103,7 +103,7 @@ class SegmentationStudy(Study):
             log.debug("plan, %s: %s", decision, reason)
 
     def _bench(self) -> Bench:
-        return Planner(self.conf, self._data).bench(self._plan, self._cases)
+        return Planner(self.conf, self._data, self.began_at).bench(self._plan, self._cases)
 
     # Training
 
