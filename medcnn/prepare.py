@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from medcnn.data.audit.evidence import Evidence
     from medcnn.data.audit.files import PreparedFiles
     from medcnn.data.layouts.listing import Listing
-    from medcnn.data.manifest import Case, Manifest
+    from medcnn.data.manifest import Manifest
     from medcnn.data.privacy import Keyring
 
 log = logging.getLogger("medcnn.prepare")
@@ -179,6 +178,7 @@ def _holds_a_scan(root: Path) -> bool:
 def _measured(conf: PrepareConf, root: Path, listing: Listing, keyring: Keyring, files: PreparedFiles) -> Evidence:
     """Raises NothingToDoError where no case can be read."""
     from medcnn.data.audit.audit import gather
+    from medcnn.data.dataset import told_apart
     from medcnn.data.manifest import Manifest
     from medcnn.io.options import Reading
 
@@ -186,7 +186,7 @@ def _measured(conf: PrepareConf, root: Path, listing: Listing, keyring: Keyring,
     log.info("%s cases found; measuring them", f"{total:,}")
     report = _every_ten_seconds(lambda done: f"{done:,} of {total:,} measured")
     evidence = gather(
-        Manifest(root, tuple(_told_apart(listing.cases, keyring))),
+        Manifest(root, told_apart(listing.cases, keyring)),
         files.others(root, listing.skipped),
         Reading.of(conf.data),
         files.records,
@@ -203,17 +203,6 @@ def _measured(conf: PrepareConf, root: Path, listing: Listing, keyring: Keyring,
     if evidence.known:
         log.info("%s of them were known already and not read again", f"{evidence.known:,}")
     return evidence
-
-
-def _told_apart(cases: Sequence[Case], keyring: Keyring) -> list[Case]:
-    """Files that claim one identity (copies, or an anonymiser that wrote the same UID) are told apart by their path."""
-    times = Counter(case.case_id for case in cases)
-    return [
-        replace(case, case_id=keyring.case_id((case.case_id, *case.images.values()), ""))
-        if times[case.case_id] > 1
-        else case
-        for case in cases
-    ]
 
 
 def _declared(listing: Listing) -> set[int] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from tiny_study import write_manifest
 
 from medcnn.config.compose import CommandLine, checked
 from medcnn.config.verbs import EvaluateConf, TrainConf
@@ -40,20 +40,8 @@ def write_volumes(root: Path, count: int = 14, *, splits: bool = True) -> Path:
         nib.save(nib.Nifti1Image(labels, AFFINE), root / names[1])
         split = SPLITS[number % len(SPLITS)] if splits else ""
         rows.append([f"case-{number:02d}", f"PAT{number}", *names, split])
-    write_manifest(root, rows)
+    write_manifest(root, rows, COLUMNS)
     return root
-
-
-def write_manifest(root: Path, rows: list[list[str]], columns: list[str] | None = None) -> None:
-    with (root / "manifest.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns or COLUMNS)
-        writer.writerows(rows)
-
-
-def manifest_rows(root: Path) -> list[list[str]]:
-    with (root / "manifest.csv").open(newline="") as stream:
-        return list(csv.reader(stream))[1:]
 
 
 def train_words(root: Path, output: Path, *more: str) -> list[str]:
