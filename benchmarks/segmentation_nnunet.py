@@ -27,7 +27,7 @@ from benchmarks.segmentation_peer import CONFIGURATION, DATASET, FOLD, PLANS
 class nnUNetTrainer(Whole):  # type: ignore[misc]  # noqa: N801  its checkpoints name their class, which predicting looks up
     """Its own schedule, compressed into `steps`; a row of times for every epoch, and the weights of some kept."""
 
-    steps, epochs, kept, began = 360, 24, 4, 0.0
+    steps, epochs = 360, 24
     step_cpu_s = step_wall_s = 0.0
 
     def __init__(
@@ -60,10 +60,9 @@ class nnUNetTrainer(Whole):  # type: ignore[misc]  # noqa: N801  its checkpoints
         row |= {"wall_s": taken[0], "cpu_s": taken[1], "step_wall_s": self.step_wall_s, "step_cpu_s": self.step_cpu_s}
         with (folder / "epochs.jsonl").open("a") as stream:
             stream.write(json.dumps(row) + "\n")
-        if self.current_epoch % (self.num_epochs // self.kept) == 0:
-            part = 100 * self.current_epoch // self.num_epochs
-            source = "checkpoint_latest.pth"
-            shutil.copy(folder / source, folder / f"checkpoint_{part}.pth")
+        part = 100 * self.current_epoch // self.num_epochs
+        if part % 25 == 0:
+            shutil.copy(folder / "checkpoint_latest.pth", folder / f"checkpoint_{part}.pth")
 
     def plot_network_architecture(self) -> None:
         """No picture."""
@@ -87,7 +86,10 @@ def trainer(device: str = "cpu", *, resumed: bool = False) -> nnUNetTrainer:
 
 def train(steps: int, device: str) -> None:
     """Goes on where an earlier call was cut off."""
-    nnUNetTrainer.steps = steps
+    whole = [epochs for epochs in range(4, 25, 4) if steps % epochs == 0]  # quarters of whole epochs
+    if not whole:
+        sys.exit(f"steps={steps}: must be a multiple of 4")
+    nnUNetTrainer.steps, nnUNetTrainer.epochs = steps, max(whole)
     results = _folder("results")
     made = trainer(device, resumed=any(results.glob("*/*/checkpoint_latest.pth")))
     made.run_training()

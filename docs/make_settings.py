@@ -51,8 +51,8 @@ def page() -> str:
             parts += _section(name, _doc(group), list(_settings(group, f"{name}.")))
     for kind in NETWORKS:
         parts += _section(f"model={kind().name}", _doc(kind()), list(_settings(kind(), "model.")))
-    for verb, kind in OTHERS.items():
-        conf = kind()
+    for verb, schema in OTHERS.items():
+        conf = schema()
         names = [f.name for f in fields(conf) if is_dataclass(getattr(conf, f.name))]
         shared = ", ".join(f"`{name}`" for name in names)
         parts.append(f"\n## python -m medcnn.{verb}\n")

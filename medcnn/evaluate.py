@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 USAGE = f"""usage: python -m medcnn.evaluate model=<package or run> data=<name> data.root=<folder> output=<folder>
 
-Measure a trained model on cases with labels or masks: metrics.json, predictions.csv, figures and report.html in the output folder.
+Measure a trained model on cases with labels or masks: metrics.json, predictions.csv, figures and report.html in the
+output folder.
 
   model=<folder>            a model package, or a run folder
   data=<name>               {", ".join(choices("data"))}

@@ -25,7 +25,8 @@ log = logging.getLogger("medcnn.train")
 
 USAGE = f"""usage: python -m medcnn.train +task=<name> [setting=value ...]      (or: medcnn train ...)
 
-Train a classifier or a segmenter and review it: a run folder with the model package, metrics with intervals, figures and a report.
+Train a classifier or a segmenter and review it: a run folder with the model package, metrics with intervals, figures
+and a report.
 
 tasks
 {task_list()}
@@ -49,7 +50,7 @@ exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 28 no space
 
 
 def train(conf: TrainConf) -> Path:
-    """Train one classifier on one data set, review it on cases it never saw, and return the run's folder.
+    """Train one model on one data set, review it on cases it never saw, and return the run's folder.
 
     Raises medcnn.errors.UserError (data, training, checkpoints, no space, interrupted) with what to do.
     """

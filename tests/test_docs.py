@@ -278,6 +278,28 @@ def test_numbers_in_the_words_are_the_codes() -> None:
     assert f"`cache.quota_gb` ({CacheConf().quota_gb:.0f})" in words["verbs.md"]
 
 
+def test_numbers_in_the_words_on_segmentation_are_the_codes() -> None:
+    from medcnn.config.data import DataConf
+    from medcnn.config.planning import PlanConf
+    from medcnn.evaluation.segmentation.result import LIMITS
+    from medcnn.evaluation.segmentation.scores import TOLERANCE
+    from medcnn.inference import choose_postprocessing
+    from medcnn.inference.segmenter_settings import SegmenterSettings
+
+    words = (ROOT / "docs" / "segmentation.md").read_text(encoding="utf-8")
+    plan = PlanConf()
+    preset = checked("train", CommandLine.of("train", ["+task=mri_seg", "data=custom", "data.root=scans"])).trainer
+    assert f"`trainer.max_minutes` ({preset.max_minutes:g} in the segmentation presets" in words
+    assert (preset.keep, f"{preset.keep}, averaged weights" in words) == ("last", True)
+    assert f"`plan.min_samples` ({plan.min_samples:,})" in words
+    assert f"{plan.validation_share:.0%} of the time".replace("%", " %") in words
+    assert f"`data.memory_gb` ({DataConf().memory_gb:g})" in words
+    assert f"within {TOLERANCE:g} mm of the other surface" in words
+    assert f"mean error ∓ {LIMITS} standard deviations" in words
+    assert f"rises by more than {choose_postprocessing._MARGIN:g}" in words
+    assert f"of neighbouring tiles, {SegmenterSettings((8, 8)).overlap:g}" in words
+
+
 @pytest.mark.parametrize("page", EVERYWHERE, ids=lambda page: page.name)
 def test_no_page_names_this_machine(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -37,6 +37,9 @@ USAGE_EXIT_CODE = 2
 # What is typed -> the setting's own name, where the word typed is a config group and Hydra would look for a file.
 SPELLED = {"evaluate": {"model": "package"}, "predict": {"model": "package"}}
 
+# Settings that are names of the user's own, each with a value.
+_OWN_NAMES = ("data.structures", "data.class_codes")
+
 # Hydra's own node is exempt from what configs may not hold, overrides of it are not.
 _HYDRA_OVERRIDES = ("hydra.searchpath", "hydra/launcher", "hydra.launcher.", "hydra.sweep.", "hydra.job.num")
 _MOST_SWEPT = 64  # values of a sweep that are checked before the first job; each job is checked again by itself
@@ -86,7 +89,10 @@ def _without(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
 
 
 def _spelled(verb: str, word: str) -> str:
+    """What Hydra wants to see; names of one's own are new to it, which it wants marked with +."""
     key, equals, value = word.partition("=")
+    if key in _OWN_NAMES or key.startswith(tuple(f"{name}." for name in _OWN_NAMES)):
+        return f"+{word}"
     return f"{SPELLED.get(verb, {}).get(key, key)}{equals}{value}"
 
 
@@ -255,7 +261,11 @@ def _each_alone(verb: str, overrides: Sequence[str]) -> Iterator[str]:
             standing.append(word)
         except Exception as error:
             yield _in_words(error, word)
-    base = composed(verb, standing)
+    try:
+        base = composed(verb, standing)
+    except Exception as error:  # two choices that do not go together
+        yield _in_words(error, " ".join(standing))
+        return
     known = _known_keys(OmegaConf.to_container(base, resolve=False))
     for word in settings:
         try:

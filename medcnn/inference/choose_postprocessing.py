@@ -107,8 +107,10 @@ def _chosen(name: str, cases: Sequence[_Case]) -> tuple[Mending, list[Trial]]:
     for share in _SHARES if true_ml else ():
         candidate = replace(kept, least_ml=float(f"{share * min(true_ml):.3g}"))
         trial = _tried(name, f"least_ml={candidate.least_ml:g}", cases, best, candidate)
+        if trial.kept:  # a larger least size takes the place of a smaller one
+            trials = [replace(one, kept=one.kept and not one.step.startswith("least_ml")) for one in trials]
+            best = candidate
         trials.append(trial)
-        best = candidate if trial.kept else best
     return best, trials
 
 

@@ -136,7 +136,9 @@ class Weights:
         settings = dict(self.description.network)
         try:
             shape = {key: settings.pop(key) for key in ("in_channels", "size_px", "num_outputs")}
-            network = build_network(model_conf(settings), **shape, modules=self.modules)
+            network = build_network(
+                model_conf(settings), **shape, modules=self.modules, outlines=self.description.kind == "segmentation"
+            )
             network.load_state_dict(load(content))
         except ConfigError:  # a network of the user's own that this command did not name, or one of a newer medcnn
             raise

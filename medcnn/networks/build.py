@@ -20,10 +20,12 @@ def build_network(
     num_outputs: int,
     size_px: Sequence[int],
     modules: Collection[str] = (),
+    outlines: bool = False,
 ) -> nn.Module:
     """A fresh network for inputs (B, in_channels, *size_px).
 
-    modules  those that a custom network may come from, besides none
+    modules   those that a custom network may come from, besides none
+    outlines  whether a custom network answers for every voxel
     """
     given: dict[str, Any] = {
         "spatial_dims": len(size_px),
@@ -46,7 +48,9 @@ def build_network(
         case CustomConf():
             from medcnn.networks.custom import custom_network
 
-            return custom_network(conf.module, conf.class_name, conf.arguments, given, allowed=modules)
+            return custom_network(
+                conf.module, conf.class_name, conf.arguments, given, allowed=modules, outlines=outlines
+            )
     raise ConfigError([f"model: no network is built from {type(conf).__name__}"])
 
 

@@ -16,12 +16,19 @@ _NOT_YOURS = ("monai", "torch", "os", "sys", "builtins", "subprocess", "importli
 
 
 def custom_network(
-    module: str, class_name: str, arguments: dict[str, Any], given: dict[str, Any], *, allowed: Collection[str]
+    module: str,
+    class_name: str,
+    arguments: dict[str, Any],
+    given: dict[str, Any],
+    *,
+    allowed: Collection[str],
+    outlines: bool = False,
 ) -> nn.Module:
     """Import, check, build.
 
     given    in_channels, num_outputs, spatial_dims, size_px: passed where the class takes them
     allowed  the modules that the user named in this very command; anything else is refused
+    outlines whether it answers for every voxel, (B, num_outputs, *size_px), and not once for each scan
     """
     if module not in allowed or module.split(".")[0] in _NOT_YOURS:
         raise ConfigError([f"model.module: {module!r} was not named by you. Add modules=[{module}] if you trust it"])
@@ -38,11 +45,12 @@ def custom_network(
     except TypeError as error:
         raise ConfigError([f"model.arguments: {class_name}{signature} refuses them: {error}"]) from error
     network: nn.Module = found(*bound.args, **bound.kwargs)
-    _check_shape(network, given["in_channels"], given["size_px"], given["num_outputs"])
+    size_px, num_outputs = tuple(given["size_px"]), given["num_outputs"]
+    _check_shape(network, given["in_channels"], size_px, (2, num_outputs, *size_px) if outlines else (2, num_outputs))
     return network
 
 
-def _check_shape(network: nn.Module, in_channels: int, size_px: Sequence[int], num_outputs: int) -> None:
+def _check_shape(network: nn.Module, in_channels: int, size_px: Sequence[int], wanted: tuple[int, ...]) -> None:
     training = network.training
     try:
         with torch.no_grad():
@@ -52,5 +60,5 @@ def _check_shape(network: nn.Module, in_channels: int, size_px: Sequence[int], n
         raise ConfigError([f"model: your network fails on two scans of {(in_channels, *size_px)}: {text}"]) from error
     network.train(training)
     shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-    if shape != (2, num_outputs):
-        raise ConfigError([f"model: for two scans your network answers {shape}, expected (2, {num_outputs})"])
+    if shape != wanted:
+        raise ConfigError([f"model: for two scans your network answers {shape}, expected {wanted}"])

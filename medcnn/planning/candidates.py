@@ -13,9 +13,10 @@ from medcnn.planning.network_shape import Levels, NetworkShape, Sides, doubled, 
 from medcnn.planning.patch_size import Patch, batch_of, given_patch, patches_from
 from medcnn.planning.refusal import PlanError
 
-BASE_WIDTHS = (32, 24, 16, 12, 8)  # 32 is nnU-Net's; below 8 a network learns little from any number of patches
+BASE_WIDTHS = (32, 24, 16, 8)  # 32 is nnU-Net's; below 8 a network learns little from any number of patches
 _BASE_UNTIMED = {"cpu": 16, "cuda": 32, "mps": 32}
 _RESNET_LEVELS = 6  # full resolution and five halvings
+_RESNET_WIDTHS = (32, 64, 64, 128, 256, 512)  # torchvision's, and a level at full resolution that it does not have
 _SMALL_VOXELS = {2: 128**2, 3: 64**3}  # patches are not halved below this to save time
 _FEWEST_PATCHES = 2
 
@@ -51,10 +52,17 @@ class Wishes:
         return len(self.model.widths) or len(self.model.kernels) or self.conf.levels
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """Of every level, where they are given: a ResNet's own are those of its weights."""
+        if self.model.encoder.startswith("resnet") and not self.model.widths:
+            return _RESNET_WIDTHS
+        return tuple(self.model.widths)
+
+    @property
     def base_widths(self) -> tuple[int, ...]:
         """Of the finest level, the widest first."""
-        if self.model.widths:
-            return (self.model.widths[0],)
+        if self.widths:
+            return (self.widths[0],)
         if self.conf.base_width:
             return (self.conf.base_width,)
         return BASE_WIDTHS if self.is_timed else (_BASE_UNTIMED[self.device.kind],)
@@ -68,7 +76,7 @@ class Wishes:
         levels, model = patch.levels, self.model
         if model.kernels:
             levels = replace(levels, kernels=tuple(tuple(kernel) for kernel in model.kernels))
-        widths = tuple(model.widths) or doubled(base, len(levels), len(self.median_px))
+        widths = self.widths or doubled(base, len(levels), len(self.median_px))
         shape = NetworkShape(
             in_channels=self.in_channels,
             num_outputs=self.num_outputs,

@@ -176,13 +176,22 @@ class Study(ABC):
                 tracker.artifact(self.run.plan, "config")
             yield tracker
 
-    def track_review(self, tracker: Tracker, metrics: Mapping[str, Any], headlines: tuple[str, ...]) -> None:
-        """What the review left, and the model, to MLflow. The first of the splits named gives the run's numbers."""
+    def track_review(
+        self, tracker: Tracker, metrics: Mapping[str, Any], headlines: tuple[str, ...], *more: str
+    ) -> None:
+        """What the review left, and the model, to MLflow. The first of the splits named gives the run's numbers.
+
+        more  splits whose numbers go there too, where they were measured
+        """
         if not self.conf.tracking.enabled:
             return
         headline = next(split for split in headlines if split in metrics)
-        found = {name: one["value"] for name, one in metrics[headline].items() if one["value"] is not None}
-        numbers = {f"{headline}/{name}": float(value) for name, value in found.items()}
+        numbers = {
+            f"{split}/{name}": float(one["value"])
+            for split in dict.fromkeys((headline, *more))
+            for name, one in metrics.get(split, {}).items()
+            if one["value"] is not None
+        }
         tracker.metrics(numbers, step=0)  # MLflow draws what has one step as bars, side by side
         tracker.artifact(self.run.figures, "figures")
         for name in ("metrics.json", "predictions.csv", "report.html"):

@@ -109,7 +109,7 @@ def test_more_minutes_never_give_a_smaller_network_or_fewer_steps_of_it() -> Non
         networks.add(width)
         assert plan.samples >= 4000 or width == 8
         assert plan.estimated_minutes <= minutes or plan.steps == 1
-    assert networks == {8, 12, 16, 24, 32}
+    assert networks == {8, 16, 24, 32}
 
 
 def test_too_few_minutes_for_large_patches_take_smaller_ones() -> None:
@@ -135,8 +135,8 @@ def test_a_budget_without_a_measurement_is_refused() -> None:
         finish(timed(30))
 
 
-def test_two_measurements_tell_enough_of_ten_candidates() -> None:
-    """The cheapest in each precision, then what would be chosen, on a machine that is as predicted."""
+def test_a_few_measurements_tell_enough_of_eight_candidates() -> None:
+    """The cheapest in each precision, what would be chosen, and the next abler one, on a machine as predicted."""
     found, seen = timed(30, precisions=("32", "bf16")), []
     while (one := next_to_measure(found, seen, SPENT)) is not None:
         seen.append(Throughput(one, one.units / UNITS_PER_SECOND / (2 if one.precision == "bf16" else 1), 500.0))

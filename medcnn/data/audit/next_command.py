@@ -26,9 +26,8 @@ def next_step(audit: Audit, path: Path, conf: DataConf, *, undivided: bool) -> s
     path: of the written manifest; conf: with which the scans were read and divided; undivided: they could not be
     """
     manifest, stops = audit.evidence.manifest, audit.of(Severity.STOP)
-    if not manifest.label_names:
-        held = "masks" if manifest.mask_names else "boxes"
-        return f"not with this version: there are {held} and no label, and it trains classifiers"
+    if not manifest.label_names and not manifest.mask_names:
+        return "not with this version: there are boxes and neither label nor mask, and it trains no detectors"
     if manifest.says_nothing:
         return "not yet: fill in the labels, or run again with labels=<csv>"
     if not all(_DROPS in stop.remedy for stop in stops):
@@ -39,7 +38,8 @@ def next_step(audit: Audit, path: Path, conf: DataConf, *, undivided: bool) -> s
 
 
 def _train_command(evidence: Evidence, path: Path, more: Sequence[tuple[str, Any]], conf: DataConf) -> str:
-    task = "mri_cls" if any(len(one.record.sides_px) == 3 for one in evidence.measured) else "xray_cls"
+    scans = "mri" if any(len(one.record.sides_px) == 3 for one in evidence.measured) else "xray"
+    task = f"{scans}_{'cls' if evidence.manifest.label_names else 'seg'}"
     root = evidence.manifest.root
     settings = [
         ("data.root", root),

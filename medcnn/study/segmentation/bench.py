@@ -53,6 +53,7 @@ class Bench:
             num_outputs=mask_rule(self.cases.structures).num_logits,
             size_px=self.patch_px,
             modules=named_modules(self.conf),
+            outlines=True,
         )
 
     def batches(self, fold: int | None) -> PatchBatches:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
+from medcnn.config.errors import ConfigError
 from medcnn.config.model import CustomConf, ModelConf
 from medcnn.config.verbs import InferenceConf, TrainConf
 from medcnn.data.segmentation_cases import SegmentationCases
@@ -35,17 +37,23 @@ def mask_rule(structures: Structures) -> MaskRule:
 def settings_of(conf: InferenceConf, plan: SegmentationPlan, slices: str, names: Sequence[str]) -> SegmenterSettings:
     """How volumes are walked through: the config's wishes, the plan's patch."""
     number = {name: at + 1 for at, name in enumerate(names)}
-    swaps = tuple((number[one], number[other]) for one, other in conf.mirror_swaps)
-    return SegmenterSettings(
-        patch=tuple(plan.size_px),
-        slices=slices,
-        mirror_axes=tuple(conf.mirror_axes or ()),
-        mirror_swaps=swaps,
-        shifts=conf.shifts,
-        overlap=0.5 if conf.overlap is None else conf.overlap,
-        batch_memory_mb=conf.batch_memory_mb,
-        precision="bf16" if plan.precision.startswith("bf16") else "32",
-    )
+    if odd := sorted({name for pair in conf.mirror_swaps for name in pair} - set(names)):
+        raise ConfigError([f"inference.mirror_swaps: there is no {odd[0]}; the structures are {', '.join(names)}"])
+    if any(len(pair) != 2 for pair in conf.mirror_swaps):
+        raise ConfigError(["inference.mirror_swaps: give pairs, for example [[left_kidney,right_kidney]]"])
+    try:
+        return SegmenterSettings(
+            patch=tuple(plan.size_px),
+            slices=slices,
+            mirror_axes=tuple(conf.mirror_axes or ()),
+            mirror_swaps=tuple((number[one], number[other]) for one, other in conf.mirror_swaps),
+            shifts=conf.shifts,
+            overlap=0.5 if conf.overlap is None else conf.overlap,
+            batch_memory_mb=conf.batch_memory_mb,
+            precision="bf16" if plan.precision.startswith("bf16") else "32",
+        )
+    except ValueError as error:
+        raise ConfigError([f"inference.{error}"]) from error
 
 
 def save_mask_package(
@@ -99,13 +107,17 @@ def describe(
 def asked_otherwise(package: SegmenterPackage, conf: InferenceConf) -> SegmenterPackage:
     """The package with the settings of inference that a command names."""
     settings = package.segmenter.settings
+    asked: dict[str, Any] = {"batch_memory_mb": conf.batch_memory_mb, "uncertainty": conf.uncertainty}
     if conf.overlap is not None:
-        settings = replace(settings, overlap=conf.overlap)
+        asked["overlap"] = conf.overlap
     if conf.mirror_axes is not None:
-        settings = replace(settings, mirror_axes=tuple(conf.mirror_axes))
+        asked["mirror_axes"] = tuple(conf.mirror_axes)
     if conf.shifts:
-        settings = replace(settings, shifts=conf.shifts)
-    settings = replace(settings, batch_memory_mb=conf.batch_memory_mb, uncertainty=conf.uncertainty)
+        asked["shifts"] = conf.shifts
+    try:
+        settings = replace(settings, **asked)
+    except ValueError as error:
+        raise ConfigError([f"inference.{error}"]) from error
     return replace(package, segmenter=replace(package.segmenter, settings=settings))
 
 

@@ -136,7 +136,8 @@ class Planner:
         """What the minutes pay for besides steps. Time counts from the command's begin, imports included."""
         folds = self.conf.trainer.folds
         held = [sum(is_held_out(case, fold) for case in cases.cases) for fold in (range(folds) if folds else (None,))]
-        reviewed = sum(case.split in ("val", "calib", "test") for case in cases.cases)
+        reviewed = sum(case.split in ("calib", "test") for case in cases.cases)
+        reviewed += 2 * sum(held) // folds if folds else sum(held)  # in folds by one member, once to fit, once to tell
         passes = 2 ** len(self.conf.inference.mirror_axes or []) * (1 + self.conf.inference.shifts)
         return Overheads(
             spent_s=time.time() - self.began_at,

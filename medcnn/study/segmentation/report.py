@@ -173,13 +173,7 @@ def _audit(trained: Trained) -> Audit:
     cases = trained.data.dataset.manifest.cases
     splits = list(dict.fromkeys(case.split for case in cases))
     patients = {s: len({c.patient_id for c in cases if c.split == s and c.patient_id}) for s in splits}
-    counts = {
-        split: {
-            name: sum(one.structure_voxels[name] > 0 for one in trained.data.read.of_split(split).fingerprints)
-            for name in trained.data.dataset.structures.names
-        }
-        for split in splits
-    }
+    counts = {split: {"cases": len(trained.data.read.of_split(split))} for split in splits}
     rejected = [f"{case.case_id}: {why}" for case, why in (*trained.data.read.rejected, *trained.cases.rejected)][:20]
     return Audit(counts, patients if any(patients.values()) else {}, rejected, list(trained.data.remarks))
 

@@ -25,7 +25,7 @@ from medcnn.study.segmentation.data import MaskStudyData, is_held_out, load_mask
 from medcnn.study.segmentation.measuring import outlined
 from medcnn.study.segmentation.package import describe, mask_rule, save_mask_package, settings_of
 from medcnn.study.segmentation.planning import Planner
-from medcnn.study.segmentation.report import REVIEWED, Trained, review_masks
+from medcnn.study.segmentation.report import CROSS_VALIDATED, REVIEWED, Trained, review_masks
 from medcnn.study.study import Study
 from medcnn.tracking.tracker import Tracker
 from medcnn.training.job import Job, Measure
@@ -84,6 +84,7 @@ class SegmentationStudy(Study):
             self.cases = self._data.prepared(planner.grid_of(self.plan), self.conf)
             return
         plan, self.cases = planner.planned()
+        settings_of(self.conf.inference, plan, self.cases.grid.slices, self._data.dataset.structures.names)  # fits?
         network = planner.bench(plan, self.cases).network()
         self.plan = replace(plan, parameters=num_parameters(network))
         self.plan.save(self.run.plan)
@@ -167,7 +168,7 @@ class SegmentationStudy(Study):
                 self.trials, self.state or TrainingState(),
             )
         )  # fmt: skip
-        self.track_review(tracker, metrics, REVIEWED)
+        self.track_review(tracker, metrics, REVIEWED, CROSS_VALIDATED)
 
 
 def _glance(segmenter: Segmenter, cases: SegmentationCases, index: int) -> dict[str, float]:
