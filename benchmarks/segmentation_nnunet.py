@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -62,7 +61,7 @@ class nnUNetTrainer(Whole):  # type: ignore[misc]  # noqa: N801  its checkpoints
             stream.write(json.dumps(row) + "\n")
         part = 100 * self.current_epoch // self.num_epochs
         if part % 25 == 0:
-            shutil.copy(folder / "checkpoint_latest.pth", folder / f"checkpoint_{part}.pth")
+            self.save_checkpoint(str(folder / f"checkpoint_{part}.pth"))
 
     def plot_network_architecture(self) -> None:
         """No picture."""

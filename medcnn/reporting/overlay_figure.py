@@ -55,6 +55,7 @@ def gallery_figure(cases: Sequence[SegmentedCase], *, title: str = "Best, median
     name(figure, title, caption)
     for axes in grid.flat:
         axes.set_axis_off()
+        axes.set_anchor("N")  # all of a line end at the top, so that none covers the heading
     for number, (case, planes) in enumerate(zip(cases, drawn, strict=True)):
         row = grid.flat[number : number + 1] if flat else grid[number]
         for axes, plane in zip(row, planes, strict=False):
