@@ -1,7 +1,7 @@
 """Dice over time of a segmenter, beside nnU-Net v2 with its own schedule compressed into 60 minutes.
 
     python -m benchmarks.segmentation_curve root=<hippocampus, MSD> [peer=<nnU-Net's python>] [work=segmentation_bench]
-        [do=peer,medcnn,report] [steps=360] [minutes=12] [words="trainer.precision=bf16 ..."]
+        [do=peer,medcnn,report] [steps=360] [minutes=12] [words="trainer.members=1 ..."] [run=<run folder>]
 
 Target: the Dice that nnU-Net has after 60 minutes on two cores is reached in at most a fifth of that time. Both train
 on fold 0 of splits.json and are measured on its validation cases: Dice of whole scans in their own grids, mean.
@@ -11,9 +11,10 @@ peer    nnU-Net's trainer, `steps` of its batches of 7 (360 of about 10 s each o
         Its minutes are the seconds that it had of all cores, through `threads`: those that a quiet machine takes if
         both cores are always busy, which favours nnU-Net. The time by the clock is in the table too. It goes on where
         it was cut off. Prediction and all validation but one batch an epoch, which its log wants, do not count.
-medcnn  `python -m medcnn.train` with trainer.max_minutes=`minutes` (1,2 ...: one training each), by the clock from the
-        command's begin, imports and validations included. It keeps to minutes, so this needs a quiet machine: how much
-        of the cores it had is said. Dice is that of its validation, after epochs.
+medcnn  `python -m medcnn.train` with trainer.max_minutes=`minutes`, by the clock, imports and validations included. It
+        keeps to minutes, so this needs a quiet machine: how much of the cores it had is said. Dice is that of its
+        validations after epochs (where it trains several networks, of each alone), and at last that of the package.
+        With run= an earlier training is taken, of the same fold.
 report  curve.csv, curve.png and a table in the work folder, from what the others left there.
 """
 
@@ -21,7 +22,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import resource
 import subprocess
 import sys
@@ -37,7 +37,7 @@ from medcnn.evaluation.segmentation.glance import dice_at_a_glance
 
 DEFAULTS = {
     "root": "", "peer": "", "work": "segmentation_bench", "do": "peer,medcnn,report", "steps": "360", "minutes": "12",
-    "words": "", "threads": "2",
+    "words": "", "run": "", "threads": "2",
 }  # fmt: skip
 COLUMNS = ("who", "minutes", "clock_minutes", "steps", *STRUCTURES, "note")
 Row = dict[str, object]
@@ -111,16 +111,15 @@ def our_rows(peer: Peer, minutes: str, words: str) -> list[Row]:
     """One training, its validations as they came."""
     output = peer.work / "medcnn" / f"{minutes}_minutes"
     command = [sys.executable, "-m", "medcnn.train", "+task=mri_seg", "data=hippocampus", f"data.root={peer.root}"]
-    command += [f"data.fold={FOLD}", f"trainer.max_minutes={minutes}", f"output={output}", "tracking.enabled=false"]
+    command += [f"data.fold={FOLD}", f"trainer.max_minutes={minutes}", f"output={output}", "tracking.wait_s=0"]
+    command += [f"tracking.uri=sqlite:///{output}/mlflow.db", *words.split()]
     output.mkdir(parents=True, exist_ok=True)
-    began, before = datetime.now(), _cores_s()
-    clock = time.perf_counter()
+    clock, before = time.perf_counter(), _cores_s()
     with (output / "train.log").open("w") as log:
-        subprocess.run([*command, *words.split()], check=True, stdout=log, stderr=subprocess.STDOUT)
+        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
     share = (_cores_s() - before) / (time.perf_counter() - clock) / peer.threads
-    (run,) = (output / "mri_seg").glob("latest")
-    note = f"max_minutes={minutes}, had {share:.0%} of {peer.threads} cores"
-    return _validations(run, began, note)
+    print(f"max_minutes={minutes}: medcnn had {share:.0%} of {peer.threads} cores")
+    return rows_of_run((output / "mri_seg" / "latest").resolve())
 
 
 def _cores_s() -> float:
@@ -128,23 +127,29 @@ def _cores_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _validations(run: Path, began: datetime, note: str) -> list[Row]:
-    """When each epoch ended, by the run's log, and its Dice, by the learning curve's table."""
-    ended = {}
-    for line in (run / "log.txt").read_text().splitlines():
-        if said := re.match(r"(\S+ \S+),\d+ INFO epoch (\d+)/", line):
-            ended[int(said[2])] = (datetime.fromisoformat(said[1]) - began).total_seconds() / 60
+def rows_of_run(run: Path) -> list[Row]:
+    """When each validation ended, by what the run told its tracker, and at last the package, when its report was there.
+
+    Time begins with the run's folder, a second or two after the command.
+    """
+    began = datetime.strptime(run.name.rpartition("_")[0], "%Y-%m-%d_%H-%M-%S").timestamp()
     plan = json.loads((run / "plan.json").read_text())
+    note = f"{plan['members']} members, one by one" if plan["members"] > 1 else "while it trains"
     rows: list[Row] = []
-    with (run / "figures" / "learning_curves.csv").open() as stream:
-        for line in csv.DictReader(stream):
-            if line.get("val/dice"):
-                epoch = int(float(line["epoch"]))
-                steps = min(plan["steps"], epoch * plan["steps_per_epoch"])
-                dice = {name: float(line[f"val/dice.{name}"]) for name in STRUCTURES}
-                times = {"minutes": ended[epoch], "clock_minutes": ended[epoch]}
-                rows.append({"who": "medcnn", **times, "steps": steps, **dice, "note": note})
-    return rows
+    for line in (run / "tracking" / "events.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        found = event.get("values", {})
+        if event["kind"] == "metrics" and "val/dice" in found and "step" in event:
+            dice = {name: found[f"val/dice.{name}"] for name in STRUCTURES}
+            rows.append(_our_row((event["time_ms"] / 1000 - began) / 60, event["step"], dice, note))
+    measured = json.loads((run / "metrics.json").read_text())["val"]
+    ended = ((run / "metrics.json").stat().st_mtime - began) / 60
+    package = {name: measured[f"dice.{name}"]["value"] for name in STRUCTURES}
+    return [*rows, _our_row(ended, plan["steps"] * plan["members"], package, "the package")]
+
+
+def _our_row(minutes: float, steps: int, dice: dict[str, float], note: str) -> Row:
+    return {"who": "medcnn", "minutes": minutes, "clock_minutes": minutes, "steps": steps, **dice, "note": note}
 
 
 # Both
@@ -201,9 +206,9 @@ def main() -> None:
     elif "peer" in do:
         rows = [row for row in rows if row["who"] != "nnU-Net"] + peer_rows(peer, int(asked["steps"]))
     if "medcnn" in do:
-        for minutes in asked["minutes"].split(","):
-            mine = our_rows(peer, minutes, asked["words"])
-            rows = [row for row in rows if row["note"].partition(",")[0] != f"max_minutes={minutes}"] + mine
+        run = Path(asked["run"]).resolve() if asked["run"] else None
+        mine = rows_of_run(run) if run else our_rows(peer, asked["minutes"], asked["words"])
+        rows = [row for row in rows if row["who"] != "medcnn"] + mine
     peer.work.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(rows, indent=1))
     if "report" in do:

@@ -16,7 +16,7 @@ class TrainerConf:
     max_minutes: float | None = number(None, above=0)  # a budget: measured once, then a fixed number of steps
     batch_cases: int = number(32, at_least=1)
     accumulate_batches: int = number(1, at_least=1)
-    members: int = number(1, at_least=1, at_most=32)  # networks trained one after another and averaged
+    members: int = number(1, at_least=1, at_most=32)  # networks trained in turn and averaged; with folds one each
     folds: int = number(0, at_least=0, at_most=20)  # cross-validation: one member per fold, each held to its own cases
 
     optimizer: str = choice("adamw", "adamw", "sgd")
@@ -52,7 +52,5 @@ class TrainerConf:
     def problems(self) -> Iterator[str]:
         if self.folds == 1:
             yield "folds: must be 0, or at least 2: one fold leaves nobody to train on"
-        if self.folds and self.members > 1:
-            yield "members: each fold trains one member; leave members at 1 with folds"
         if self.class_weighting == "balanced" and self.sampling == "balanced":
             yield "sampling: balanced sampling and balanced class weights correct twice; choose one of the two"

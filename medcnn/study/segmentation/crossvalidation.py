@@ -19,7 +19,7 @@ from medcnn.study.segmentation.measuring import outlined, spacing_of
 
 log = logging.getLogger("medcnn.train")
 
-_FEWEST = 20  # cases with a truth, before a curve of expected against true Dice is worth keeping
+_FEWEST = 10  # cases with a truth, before a curve of expected against true Dice is worth keeping
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,20 @@ class OutOfFold:
         log.info("mending of masks, by %d folds: %s", self.folds, ", ".join(kept) or "none is worth it")
         segmenter = replace(self.segmenter, postprocessing=mending, quality=quality)
         return segmenter, trials, f"{len(cases)} cases, each by the member of {self.folds} that had not seen it"
+
+
+def quality_on(segmenter: Segmenter, cases: SegmentationCases) -> QualityMap | None:
+    """How expected Dice is read, by cases that neither trained nor chose the networks; None where they are too few."""
+    if len(cases) < _FEWEST:
+        return None
+    names = cases.structures.names
+    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for index in range(len(cases)):
+        found = outlined(segmenter, cases, index)
+        true = dice_at_a_glance(np.asarray(cases.own(index).target), found.labels, names)
+        for name, value in found.expected_dice.items():
+            pairs[name].append((value, true[name]))
+    return QualityMap.fit(pairs)
 
 
 def trial_rows(trials: Sequence[Trial]) -> list[list[str]]:

@@ -20,7 +20,7 @@ from medcnn.planning.segmentation_plan import SegmentationPlan
 from medcnn.scan import ScanRejected
 from medcnn.study.named_modules import named_modules
 from medcnn.study.segmentation.bench import Bench
-from medcnn.study.segmentation.crossvalidation import OutOfFold
+from medcnn.study.segmentation.crossvalidation import OutOfFold, quality_on
 from medcnn.study.segmentation.data import MaskStudyData, is_held_out, load_mask_data
 from medcnn.study.segmentation.measuring import outlined
 from medcnn.study.segmentation.package import describe, mask_rule, save_mask_package, settings_of
@@ -33,6 +33,8 @@ from medcnn.training.progress import TrainingProgress, in_minutes
 from medcnn.training.state import TrainingState
 
 log = logging.getLogger("medcnn.train")
+
+_HELD_OUT = ("val", "calib")
 
 
 @dataclass(eq=False)
@@ -154,11 +156,18 @@ class SegmentationStudy(Study):
         if self.conf.trainer.folds:
             turns = OutOfFold(package.segmenter, self.conf.trainer.folds)
             fitted, self.trials, on = turns.fitted(self._cases)
-            description = replace(
-                description, postprocessing=fitted.postprocessing, quality=fitted.quality, fitted_on=on
-            )
-            package = save_mask_package(self.run, description, members, accelerator=accelerator, modules=modules)
-        self.package = package
+        else:
+            unseen = self._unseen()
+            fitted = replace(package.segmenter, quality=quality_on(package.segmenter, unseen))
+            on = f"{len(unseen)} cases of {' and '.join(_HELD_OUT)}" if fitted.quality else ""
+        description = replace(description, postprocessing=fitted.postprocessing, quality=fitted.quality, fitted_on=on)
+        self.package = save_mask_package(self.run, description, members, accelerator=accelerator, modules=modules)
+
+    def _unseen(self) -> SegmentationCases:
+        """Cases that neither trained nor chose the weights."""
+        if self.conf.trainer.keep != "last":
+            return self._cases.of_split("calib")
+        return self._cases.part(lambda case: case.split in _HELD_OUT)
 
     def review(self, tracker: Tracker) -> None:
         assert self.package is not None, "save_package comes first"
