@@ -96,7 +96,7 @@ def dice_of(peer: Peer, folder: Path) -> dict[str, float]:
     found: dict[str, list[float]] = {name: [] for name in STRUCTURES}
     for case in peer.held_out:
         truth, given = (
-            np.asanyarray(nibabel.load(path / f"{case}{SUFFIX}").dataobj).astype(np.uint8)[None]
+            np.asanyarray(nibabel.load(path / f"{case}{SUFFIX}").dataobj).astype(np.uint8)[None]  # type: ignore[attr-defined]
             for path in (peer.root / "labelsTr", folder)
         )
         for name, value in dice_at_a_glance(truth, given, STRUCTURES).items():
@@ -134,13 +134,13 @@ def rows_of_run(run: Path) -> list[Row]:
     """
     began = datetime.strptime(run.name.rpartition("_")[0], "%Y-%m-%d_%H-%M-%S").timestamp()
     plan = json.loads((run / "plan.json").read_text())
-    note = f"{plan['members']} members, one by one" if plan["members"] > 1 else "while it trains"
     rows: list[Row] = []
     for line in (run / "tracking" / "events.jsonl").read_text().splitlines():
         event = json.loads(line)
         found = event.get("values", {})
-        if event["kind"] == "metrics" and "val/dice" in found and "step" in event:
+        if event["kind"] == "metrics" and "val/dice" in found and "train/loss" in found:
             dice = {name: found[f"val/dice.{name}"] for name in STRUCTURES}
+            note = f"network {-(-event['step'] // plan['steps'])} of {plan['members']} while it trains"
             rows.append(_our_row((event["time_ms"] / 1000 - began) / 60, event["step"], dice, note))
     measured = json.loads((run / "metrics.json").read_text())["val"]
     ended = ((run / "metrics.json").stat().st_mtime - began) / 60
@@ -185,8 +185,8 @@ def draw(path: Path, rows: list[Row]) -> None:
         for who, note in lines:
             points = [row for row in rows if (row["who"], row["note"]) == (who, note)]
             label = f"{who}{', ' if note else ''}{note}"
-            panel.plot([row["minutes"] for row in points], [row[name] for row in points], marker="o", label=label)
-        panel.set(title=name, xlabel="minutes on two cores", ylim=(0.5, 0.95))
+            panel.plot([row["minutes"] for row in points], [row[name] for row in points], marker=".", label=label)
+        panel.set(title=name, xlabel="minutes on two cores")
         panel.grid(visible=True, alpha=0.3)
     panels[0].set_ylabel("Dice, mean of the validation cases")
     panels[-1].legend(loc="lower right", fontsize="small")

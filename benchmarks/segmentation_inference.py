@@ -51,14 +51,15 @@ def taken(words: list[str], environment: dict[str, str], log: Path) -> Taken:
 
 
 def our_model(peer: Peer) -> Path:
-    """A package of the same network after one step."""
+    """A package of the same network after two steps on a few cases."""
     output = peer.work / "medcnn" / "untrained"
-    if not (output / "mri_seg" / "latest" / "metrics.json").is_file():
+    run = output / "debug_mri_seg" / "latest"
+    if not (run / "metrics.json").is_file():
         data = ["+task=mri_seg", "data=hippocampus", f"data.root={peer.root}", f"data.fold={FOLD}"]
-        few = ["plan.steps=1", "plan.batch_patches=1", "trainer.max_minutes=null", "trainer.precision=32"]
+        few = ["debug=dry_run", "plan.batch_patches=1", "trainer.members=1", "trainer.precision=32"]
         words = [*data, *SAME, *few, f"output={output}", "tracking.enabled=false"]
         subprocess.run([sys.executable, "-m", "medcnn.train", *words], check=True, stdout=subprocess.DEVNULL)
-    return output / "mri_seg" / "latest"
+    return run
 
 
 class Commands:

@@ -75,14 +75,14 @@ def steps_of(bench: Bench, decay: float) -> dict[str, Callable[[], None]]:
     from medcnn.training.averaging import AveragedNetwork
 
     task = bench.task(0).train()
-    network: nn.Module = task.network  # type: ignore[assignment]  # a module, always
+    network: nn.Module = task.network
     network_channels_last(network, len(bench.patch_px))
     optimizer, averaged = task.configure_optimizers(), AveragedNetwork(network, decay) if decay else None
     coming = _for_ever(bench)
     ready = task.varied(next(coming))
 
     def learnt(loss: torch.Tensor) -> None:
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # PyTorch has no types here
         nn.utils.clip_grad_norm_(network.parameters(), bench.conf.trainer.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()

@@ -81,7 +81,7 @@ def prepare(conf: PrepareConf) -> tuple[Path, Audit]:
     with writing(files.manifest.parent):
         files.write(manifest, listing, audit, earlier)
     show(audit)
-    _say(conf, files, audit)
+    _say(conf, files, audit, listing)
     return files.manifest, audit
 
 
@@ -244,12 +244,14 @@ def _divided(conf: PrepareConf, files: PreparedFiles, evidence: Evidence, earlie
     return manifest
 
 
-def _say(conf: PrepareConf, files: PreparedFiles, audit: Audit) -> None:
+def _say(conf: PrepareConf, files: PreparedFiles, audit: Audit, listing: Listing) -> None:
     from medcnn.data.audit.next_command import next_step
 
+    undivided = _is_undivided(conf, audit)
+    step = next_step(audit, files.manifest, conf.data, undivided=undivided, codes=listing.codes)
     log.info("manifest   %s (%s cases)", files.manifest, f"{len(audit.evidence.manifest):,}")
     log.info("audit      %s", files.page)
-    log.info("train      %s", next_step(audit, files.manifest, conf.data, undivided=_is_undivided(conf, audit)))
+    log.info("train      %s", step)
 
 
 def _is_undivided(conf: PrepareConf, audit: Audit) -> bool:

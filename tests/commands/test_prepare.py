@@ -212,7 +212,9 @@ def test_boxes_without_labels_promise_no_training(ask: Ask, tmp_path: Path, layo
         (root / "instances.json").write_text(json.dumps({"images": listed, "annotations": marked, "categories": kinds}))
     said = ask(f"input={root}", "output=out")
     assert said.code == 0
-    assert said.line("train") == "not with this version: there are boxes and no label, and it trains classifiers"
+    assert said.line("train") == (
+        "not with this version: there are boxes and neither label nor mask, and it trains no detectors"
+    )
     boxes = {case.boxes for case in read_manifest(Path("out"), "").cases}
     assert boxes == {"[]", '[{"box":[30,15,50,45],"class":"mass"}]'}
 
@@ -583,7 +585,9 @@ def test_real_volumes_with_masks_alone(ask: Ask, medcnn_data: Path) -> None:
     said = ask(f"input={medcnn_data}/hippocampus", "output=out")
     assert said.code == 0
     assert "recognised as msd" in said.text
-    assert said.line("train").startswith("not with this version: there are masks")
+    command = said.line("train")
+    assert "+task=mri_seg" in command
+    assert command.endswith(" 'data.structures={anterior: [1], posterior: [2]}'")
     assert len(read_manifest(Path("out"), "")) == 208
 
 

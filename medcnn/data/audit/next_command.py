@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from medcnn.config.data import DataConf, SplitConf
+from medcnn.config.data import BACKGROUND, DataConf, SplitConf
 from medcnn.config.reading import ReadingConf
 from medcnn.data.audit.audit import Audit
 from medcnn.data.audit.evidence import Evidence
@@ -17,13 +17,17 @@ from medcnn.data.audit.finding import Severity
 from medcnn.data.manifest import Manifest
 
 _DUPLICATES, _DROPS = "data.duplicates", "drop_from_train"  # the one stop that a setting of training mends
+_NAME = re.compile(r"\w+")  # of a structure, as Hydra takes it without quotes
 _PLAIN = re.compile(r"[\w/\\.\-+@%*?]+")  # what Hydra takes for one value without quotes
 
 
-def next_step(audit: Audit, path: Path, conf: DataConf, *, undivided: bool) -> str:
+def next_step(
+    audit: Audit, path: Path, conf: DataConf, *, undivided: bool, codes: Mapping[str, Sequence[int]] | None = None
+) -> str:
     """A line for a shell, or what is in the way.
 
-    path: of the written manifest; conf: with which the scans were read and divided; undivided: they could not be
+    path: of the written manifest; conf: with which the scans were read and divided; undivided: they could not be;
+    codes: class -> values in masks, as the layout says
     """
     manifest, stops = audit.evidence.manifest, audit.of(Severity.STOP)
     if not manifest.label_names and not manifest.mask_names:
@@ -34,7 +38,17 @@ def next_step(audit: Audit, path: Path, conf: DataConf, *, undivided: bool) -> s
         return "not yet: training would stop at what is marked STOP"
     if undivided:
         return "not yet: training could not divide the patients either"
-    return _train_command(audit.evidence, path, [*_as_read(conf), *([(_DUPLICATES, _DROPS)] if stops else [])], conf)
+    command = _train_command(audit.evidence, path, [*_as_read(conf), *([(_DUPLICATES, _DROPS)] if stops else [])], conf)
+    return command if manifest.label_names else f"{command}{_structures(manifest, codes or {})}"
+
+
+def _structures(manifest: Manifest, codes: Mapping[str, Sequence[int]]) -> str:
+    """What the values of the masks mean, which the manifest does not hold."""
+    named = {name: values for name, values in codes.items() if name != BACKGROUND}
+    if manifest.mask_names != [""] or not named or not all(_NAME.fullmatch(name) for name in named):
+        return ""
+    told = ", ".join(f"{name}: [{', '.join(map(str, values))}]" for name, values in named.items())
+    return " " + shlex.quote(f"data.structures={{{told}}}")
 
 
 def _train_command(evidence: Evidence, path: Path, more: Sequence[tuple[str, Any]], conf: DataConf) -> str:
