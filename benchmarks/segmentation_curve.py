@@ -52,24 +52,16 @@ def peer_rows(peer: Peer, steps: int) -> list[Row]:
     peer.prepare()
     if not (peer.trained / "checkpoint_100.pth").is_file():
         peer.run("train", steps=steps)
-    return peer_rows_so_far(peer)
-
-
-def peer_rows_so_far(peer: Peer) -> list[Row]:
-    """Of the quarters that are over."""
     done, rows = _epochs(peer), []
-    for part in (25, 50, 75, 100):
-        checkpoint = peer.trained / f"checkpoint_{part}.pth"
-        if not checkpoint.is_file():
-            continue
-        epoch = done[round(part / 100 * max(done)) if part < 100 else max(done)]
-        for mirroring in ("no", "yes"):
+    for mirroring in ("no", "yes"):
+        for part in (25, 50, 75, 100):
             output = peer.trained / f"outlined_{part}_mirroring_{mirroring}"
             if len(list(output.glob(f"*{SUFFIX}"))) < len(peer.held_out):
-                asked = {"input": peer.held_out_images, "output": output, "checkpoint": checkpoint.name}
+                asked = {"input": peer.held_out_images, "output": output, "checkpoint": f"checkpoint_{part}.pth"}
                 peer.run("predict", **asked, mirroring=mirroring)
-            note = "mirrored copies averaged" if mirroring == "yes" else ""
-            rows.append({"who": "nnU-Net", **epoch, **dice_of(peer, output), "note": note})
+            note = f"{steps} steps" + (", mirrored copies averaged" if mirroring == "yes" else "")
+            row = {"who": "nnU-Net", **done[max(done) * part // 100], **dice_of(peer, output), "note": note}
+            rows.append(row)
     return rows
 
 

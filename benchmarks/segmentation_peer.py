@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -95,8 +96,9 @@ class Peer:
         for name in names:
             _link(self.root / "imagesTr" / f"{name}{SUFFIX}", raw / "imagesTr" / f"{name}_0000{SUFFIX}")
             _link(self.root / "labelsTr" / f"{name}{SUFFIX}", raw / "labelsTr" / f"{name}{SUFFIX}")
-        for name in self.held_out:
-            _link(self.root / "imagesTr" / f"{name}{SUFFIX}", self.held_out_images / f"{name}_0000{SUFFIX}")
+        self.held_out_images.mkdir(parents=True, exist_ok=True)
+        for name in self.held_out:  # copies, since medcnn.predict follows no links
+            shutil.copy(self.root / "imagesTr" / f"{name}{SUFFIX}", self.held_out_images / f"{name}_0000{SUFFIX}")
         return names
 
     def tool(self, name: str) -> str:
