@@ -27,6 +27,7 @@ class PlanConf:
     batch_patches: int = number(0, at_least=0)
 
     levels: int = number(0, at_least=0, at_most=10)  # resolutions of the network, the finest included
+    narrowest_width: int = number(8, at_least=1)  # of a base under max_minutes, however few they are
     base_width: int = number(0, at_least=0)  # channels of the finest level; they double with each level
 
     foreground_share: float | None = number(None, at_least=0, at_most=1)  # of the patches that must hold a structure

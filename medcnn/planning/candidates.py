@@ -65,7 +65,10 @@ class Wishes:
             return (self.widths[0],)
         if self.conf.base_width:
             return (self.conf.base_width,)
-        return BASE_WIDTHS if self.is_timed else (_BASE_UNTIMED[self.device.kind],)
+        if not self.is_timed:
+            return (_BASE_UNTIMED[self.device.kind],)
+        wide = tuple(base for base in BASE_WIDTHS if base >= self.conf.narrowest_width)
+        return wide or BASE_WIDTHS[:1]
 
     @property
     def usable_mb(self) -> float:

@@ -130,6 +130,13 @@ def test_no_time_at_all_still_makes_a_step() -> None:
     assert "no room" in plan.reasons["steps"]
 
 
+def test_few_minutes_take_no_narrower_network_than_asked_for() -> None:
+    found = timed(0.5, narrowest_width=16)
+    plan = finish(found, measured(found), SPENT)
+    assert plan.widths[0] == 16
+    assert {candidate.shape.widths[0] for candidate in found.candidates} == {16, 24, 32}
+
+
 def test_a_budget_without_a_measurement_is_refused() -> None:
     with pytest.raises(PlanError, match="throughput"):
         finish(timed(30))
