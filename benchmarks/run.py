@@ -2,7 +2,8 @@
 
     python -m benchmarks.run
 
-PneumoniaMNIST is measured where MEDCNN_DATA names the folder of real data sets.
+PneumoniaMNIST and hippocampus are measured where MEDCNN_DATA names the folder of real data sets; nnU-Net beside medcnn
+where NNUNET_PYTHON names a Python that has it. `benchmarks.segmentation_curve` takes an hour and is run alone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ def main() -> None:
         commands.append(["benchmarks.pneumoniamnist", f"root={root}"])
     else:
         print("PneumoniaMNIST is not measured: MEDCNN_DATA names no folder with it")
+    if data and (root := Path(data) / "hippocampus").is_dir():
+        commands += [[f"benchmarks.segmentation_{name}", f"root={root}"] for name in ("speed", "inference")]
+    else:
+        print("Segmentation is not measured: MEDCNN_DATA names no folder with hippocampus")
+    commands.append(["benchmarks.big_volume"])
     for command in commands:
         print(f"\n== {' '.join(command[:1])}", flush=True)
         subprocess.run([sys.executable, "-m", *command], check=True)

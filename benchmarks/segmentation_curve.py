@@ -53,8 +53,8 @@ def peer_rows(peer: Peer, steps: int) -> list[Row]:
     if not (peer.trained / "checkpoint_100.pth").is_file():
         peer.run("train", steps=steps)
     done, rows = _epochs(peer), []
-    for mirroring in ("no", "yes"):
-        for part in (25, 50, 75, 100):
+    for part in (100, 75, 50, 25):
+        for mirroring in ("no", "yes"):
             output = peer.trained / f"outlined_{part}_mirroring_{mirroring}"
             if len(list(output.glob(f"*{SUFFIX}"))) < len(peer.held_out):
                 asked = {"input": peer.held_out_images, "output": output, "checkpoint": f"checkpoint_{part}.pth"}
@@ -62,7 +62,7 @@ def peer_rows(peer: Peer, steps: int) -> list[Row]:
             note = f"{steps} steps" + (", mirrored copies averaged" if mirroring == "yes" else "")
             row = {"who": "nnU-Net", **done[max(done) * part // 100], **dice_of(peer, output), "note": note}
             rows.append(row)
-    return rows
+    return sorted(rows, key=lambda row: (str(row["note"]), row["steps"]))
 
 
 def _epochs(peer: Peer) -> dict[int, Row]:

@@ -131,6 +131,7 @@ def predict(source: Path, output: Path, checkpoint: str, *, mirroring: bool) -> 
     )
     folder = _folder("results") / f"nnUNetTrainer__{PLANS}__{CONFIGURATION}"
     predictor.initialize_from_trained_model_folder(str(folder), use_folds=(FOLD,), checkpoint_name=checkpoint)
+    output.mkdir(parents=True, exist_ok=True)
     predictor.predict_from_files_sequential(str(source), str(output), save_probabilities=False, overwrite=True)
 
 
