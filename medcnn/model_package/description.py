@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -17,7 +18,7 @@ DESCRIPTION = "model.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
+class Description(ABC):
     """What every model says of itself.
 
     class_codes   class or structure -> SNOMED CT code
@@ -53,9 +54,9 @@ class Description:
             "weights": self.weights,
         }
 
+    @abstractmethod
     def body(self) -> dict[str, Any]:
         """What only a model of this kind says."""
-        raise NotImplementedError
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Self:
@@ -71,9 +72,9 @@ class Description:
         )
 
     @classmethod
+    @abstractmethod
     def parts(cls, found: dict[str, Any]) -> dict[str, Any]:
         """The fields that only a model of this kind has, and class_codes."""
-        raise NotImplementedError
 
 
 AnyDescription = TypeVar("AnyDescription", bound=Description)
