@@ -40,12 +40,6 @@ class MeasuredMasks:
     seconds: list[float]
     result: SegmentationResult
 
-    @property
-    def worst_first(self) -> list[int]:
-        """Case numbers by mean Dice, the worst first; cases without any structure come last."""
-        dice = [score.mean_dice for score in self.scores]
-        return [int(index) for index in np.argsort(np.where(np.isnan(dice), np.inf, dice), kind="stable")]
-
 
 def outlined(segmenter: Segmenter, cases: SegmentationCases, index: int) -> Segmentation:
     """One prepared case, on its scan's own grid. Raises ScanRejected where the answer is no number."""

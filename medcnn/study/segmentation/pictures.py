@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from medcnn.evaluation.segmentation.ranking import best_median_worst, worst_cases
 from medcnn.inference.segmenter import Segmenter
 from medcnn.reporting.figures import SavedFigure, save
 from medcnn.reporting.overlay_figure import gallery_figure
 from medcnn.reporting.overlay_planes import SegmentedCase
 from medcnn.study.segmentation.measuring import Choose, MeasuredMasks, outlined
 
-_GALLERY = 3  # of the worst, of those in the middle and of the best
+_WORST = 3  # of these are shown
 
 
 def gallery(measured: MeasuredMasks, choose: Choose, folder: Path) -> list[SavedFigure]:
-    """The worst cases, and one picture of worst, middle and best; each is outlined again, so none need be kept."""
-    order = [index for index in measured.worst_first if np.isfinite(measured.scores[index].mean_dice)]
-    if not order:
+    """The best case, the one in the middle and the worst few; each is outlined again, so none need be kept."""
+    ends = best_median_worst(measured.scores)
+    worst = [index for index in worst_cases(measured.scores, _WORST) if index not in ends["best"] + ends["median"]]
+    chosen = [("best", index) for index in ends["best"]] + [("median", index) for index in ends["median"]]
+    chosen += [(f"worst {rank}", index) for rank, index in enumerate(worst, start=1)]
+    if not chosen:
         return []
-    worst, best = order[:_GALLERY], order[::-1][:1]
-    middle = [order[len(order) // 2]]
-    chosen = list(dict.fromkeys([*best, *middle, *worst]))
-    cases = [_shown(measured, choose(measured.cases.cases[index]), index, _place(index, order)) for index in chosen]
+    cases = [_shown(measured, choose(measured.cases.cases[index]), index, place) for place, index in chosen]
     return [save(gallery_figure(cases), folder, f"{measured.split}_gallery")]
-
-
-def _place(index: int, order: Sequence[int]) -> str:
-    rank = order.index(index)
-    if rank == len(order) - 1:
-        return "best"
-    return "median" if rank == len(order) // 2 else f"worst {rank + 1}"
 
 
 def _shown(measured: MeasuredMasks, segmenter: Segmenter, index: int, place: str) -> SegmentedCase:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import psutil
 import torch
 
 from medcnn.config.model import ModelConf, UNetConf
 from medcnn.config.verbs import TrainConf
+from medcnn.data.manifest import Case
 from medcnn.data.segmentation_cases import SegmentationCases
 from medcnn.inference.classifier import choose_device
 from medcnn.io.options import Reading
@@ -102,32 +105,33 @@ class Planner:
             train_cases=self._fewest_cases(),
         )
 
-    def _may_train(self, case: object) -> bool:
-        folds = self.conf.trainer.folds
-        return any(trains(case, fold) for fold in (range(folds) if folds else (None,)))  # type: ignore[arg-type]
+    @property
+    def _turns(self) -> Sequence[int | None]:
+        """The folds that are held out in turn; None where there are none."""
+        return range(self.conf.trainer.folds) or (None,)
+
+    def _may_train(self, case: Case) -> bool:
+        return any(trains(case, fold) for fold in self._turns)
 
     def _fewest_cases(self) -> int:
         """Of the smallest member."""
-        folds = self.conf.trainer.folds
-        return min(
-            sum(trains(case, fold) for case in self.data.read.cases) for fold in (range(folds) if folds else (None,))
-        )
+        return min(sum(trains(case, fold) for case in self.data.read.cases) for fold in self._turns)
 
     def _grid(self, found: Draft) -> WholeGrid:
         return self._whole_grid(found.spacing_mm, found.crop, found.normalisation)
 
-    def _whole_grid(self, spacing_mm: object, crop: str, normalisation: dict[str, object]) -> WholeGrid:
+    def _whole_grid(self, spacing_mm: Sequence[float], crop: str, normalisation: dict[str, Any]) -> WholeGrid:
         channels = normalisation["channels"]
         statistics = Statistics()
         if normalisation["scale"] == "dataset":
             columns = ("low", "high", "mean", "std")
-            statistics = Statistics(**{name: tuple(c[name] for c in channels) for name in columns})  # type: ignore[attr-defined]
+            statistics = Statistics(**{name: tuple(c[name] for c in channels) for name in columns})
         grid = WholeGrid.of(
             self.conf.transforms,
             reading=Reading.of(self.conf.data),
             num_channels=self.data.in_channels,
             spatial_dims=len(self.data.read.fingerprints[0].shape_vox),
-            spacing_mm=tuple(spacing_mm),  # type: ignore[arg-type]
+            spacing_mm=spacing_mm,
             statistics=statistics,
         )
         return replace(grid, crop=crop, scale=str(normalisation["scale"]))
@@ -135,7 +139,7 @@ class Planner:
     def _overheads(self, cases: SegmentationCases) -> Overheads:
         """What the minutes pay for besides steps. Time counts from the command's begin, imports included."""
         folds = self.conf.trainer.folds
-        held = [sum(is_held_out(case, fold) for case in cases.cases) for fold in (range(folds) if folds else (None,))]
+        held = [sum(is_held_out(case, fold) for case in cases.cases) for fold in self._turns]
         reviewed = sum(case.split in ("calib", "test") for case in cases.cases)
         reviewed += 2 * sum(held) // folds if folds else sum(held)  # in folds by one member, once to fit, once to tell
         passes = 2 ** len(self.conf.inference.mirror_axes or []) * (1 + self.conf.inference.shifts)

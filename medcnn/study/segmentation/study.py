@@ -159,7 +159,8 @@ class SegmentationStudy(Study):
         else:
             unseen = self._unseen()
             fitted = replace(package.segmenter, quality=quality_on(package.segmenter, unseen))
-            on = f"{len(unseen)} cases of {' and '.join(_HELD_OUT)}" if fitted.quality else ""
+            splits = " and ".join(sorted({case.split for case in unseen.cases}))
+            on = f"{len(unseen)} cases of {splits}" if fitted.quality else ""
         description = replace(description, postprocessing=fitted.postprocessing, quality=fitted.quality, fitted_on=on)
         self.package = save_mask_package(self.run, description, members, accelerator=accelerator, modules=modules)
 
