@@ -47,7 +47,7 @@ def test_C08_widths_below_one_and_words(read: Read, rejected: Read, write_image:
     exact = read(write_image(grid, **narrow, VOILUTFunction="LINEAR_EXACT"), voi="window")
     assert exact.voxels[0].ravel().tolist() == [0] * 5 + [0.5] + [1] * 6
     path = write_image(grid, WindowCenter="5", WindowWidth="77")
-    path.write_bytes(path.read_bytes().replace(b"77", b"7x"))
+    path.write_bytes(_spoilt(path.read_bytes(), b"77", b"7x"))
     assert rejected(path, voi="window").code is Reason.WINDOW_INVALID
     assert np.array_equal(read(path).voxels[0], grid)
 
@@ -56,9 +56,16 @@ def test_C08_widths_below_one_and_words(read: Read, rejected: Read, write_image:
 @pytest.mark.parametrize(("slope", "intercept"), [("nan", "0"), ("inf", "0"), ("1", "nan"), ("1\\2", "0"), ("x", "0")])
 def test_C09_what_is_no_number(rejected: Read, write_image: Write, slope: str, intercept: str) -> None:
     path = write_image(np.ones((2, 2), "u2"), RescaleSlope="9999", RescaleIntercept="8888")
-    content = path.read_bytes().replace(b"9999", slope.ljust(4).encode())
-    path.write_bytes(content.replace(b"8888", intercept.ljust(4).encode()))
+    content = _spoilt(path.read_bytes(), b"9999", slope.ljust(4).encode())
+    path.write_bytes(_spoilt(content, b"8888", intercept.ljust(4).encode()))
     assert rejected(path).code is Reason.RESCALE_INVALID
+
+
+def _spoilt(content: bytes, number: bytes, wrong: bytes) -> bytes:
+    """With another text in the one decimal string that holds this number; the same digits in a random UID stay."""
+    element = b"DS" + struct.pack("<H", len(number)) + number
+    assert content.count(element) == 1
+    return content.replace(element, element.replace(number, wrong))
 
 
 @pytest.mark.case("C09")
