@@ -16,7 +16,8 @@ from typing import Any
 
 from medcnn.config.compare import CompareConf
 from medcnn.config.model import CustomConf, PlainCNNConf, ResNetConf, UNetConf
-from medcnn.config.verbs import EvaluateConf, PredictConf, PrepareConf, TrainConf
+from medcnn.config.predict import PredictConf
+from medcnn.config.verbs import EvaluateConf, PrepareConf, TrainConf
 
 PAGE = Path(__file__).with_name("settings.md")
 OTHERS = {"evaluate": EvaluateConf, "predict": PredictConf, "prepare": PrepareConf, "compare": CompareConf}

@@ -9,32 +9,26 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medcnn.config.compose import open_door
 from medcnn.config.errors import ConfigError
 from medcnn.config.folders import data_root
-from medcnn.config.verbs import PredictConf
+from medcnn.config.predict import PredictConf
 
 if TYPE_CHECKING:
+    from medcnn.batch.about import About
     from medcnn.batch.cases import CaseList
+    from medcnn.batch.engine import Engine
     from medcnn.batch.folder import Finished
     from medcnn.batch.ledger import Row
-    from medcnn.batch.outcome import Answering
-    from medcnn.batch.results import Results
-    from medcnn.config.verbs import InferenceConf
     from medcnn.data.privacy import Keyring
-    from medcnn.io.options import Reading
-    from medcnn.model_package.classifier import ClassifierPackage
-    from medcnn.model_package.opening import ModelPackage
-    from medcnn.model_package.segmenter import SegmenterPackage
     from medcnn.training.interruption import Interruption
 
 log = logging.getLogger("medcnn.predict")
-
-_RESULTS = ("overlays", "masks", "uncertainty", "probabilities")  # folders of an output; as in batch/results.py
 
 USAGE = """usage: python -m medcnn.predict model=<package or run> input=<folder or scan> output=<folder>
 
@@ -101,25 +95,30 @@ def predict(conf: PredictConf) -> Predicted:
 
 
 def _predict(conf: PredictConf, output: Path, interruption: Interruption) -> Predicted:
+    from medcnn.batch.engine import build_engine
+    from medcnn.batch.errand import Errand
     from medcnn.batch.folder import FolderRun
+    from medcnn.batch.names import files_like, names_of
     from medcnn.batch.results import Results
+    from medcnn.batch.shard import Shard, sole
     from medcnn.data.privacy import Keyring, key_file
-    from medcnn.run_folder import RunFolder, locked
 
-    package = _opened(conf)
-    results = Results(output)
-    with locked(RunFolder(output)):
+    results, shard = Results(output), Shard.of(conf.shard)
+    source = data_root(conf.input)
+    engine = build_engine(Errand(conf, source.parent if source.is_file() else source, output))
+    with closing(engine), sole(output, shard):
+        # The model: opened by whoever answers
+        about = _opened(engine)
+
         # Cases: by their headers; what is none is skipped and counted
-        reading = package.description.preprocessing.reading
-        listed = _listed(conf, reading, Keyring.at(key_file(conf.privacy.key_file, output)))
+        listed = _listed(conf, about, Keyring.at(key_file(conf.privacy.key_file, output)))
+        names = names_of(listed.cases, listed.root.name, files_like(about.names))
 
-        # Answers: each finished, with its files and its row in the ledger, before the next
-        answering = _answering(conf, package, results)
-        run = FolderRun(answering, results, interruption)
+        # Answers: each finished, with its files and its row in the ledger, before it counts
+        run = FolderRun(engine, about, results, interruption, shard)
         began = time.monotonic()
-        finished = run.over(listed)
-
-        return _told(output, listed, answering, finished, time.monotonic() - began)
+        finished = run.over(listed, names)
+    return _told(output, listed, about, finished, time.monotonic() - began)
 
 
 def require_paths(conf: PredictConf) -> None:
@@ -133,8 +132,8 @@ def require_paths(conf: PredictConf) -> None:
         problems.append(f"input: there is no {conf.input!r}. Give a folder of scans, or one scan")
     elif source.is_dir() and output.is_relative_to(source):
         problems.append(f"output: {conf.output!r} lies in the input, which is never written to. Give another folder")
-    elif within := [name for name in _RESULTS if source.is_relative_to(output / name)]:
-        problems.append(f"input: {conf.input!r} lies in the {within[0]} of the output. Give another folder")
+    elif source.is_relative_to(output):
+        problems.append(f"input: {conf.input!r} lies in the output. Give another folder")
     if output.exists() and not output.is_dir():
         problems.append(f"output: {conf.output!r} is a file. Give a folder")
     key = Path(conf.privacy.key_file).expanduser().resolve()
@@ -144,81 +143,16 @@ def require_paths(conf: PredictConf) -> None:
         raise ConfigError(problems)
 
 
-def _opened(conf: PredictConf) -> ModelPackage:
-    """The package, checked, to be asked as the config says. Raises PackageError and ConfigError."""
-    from medcnn.errors import PackageError
-    from medcnn.model_package.opening import load_package
-    from medcnn.model_package.segmenter import SegmenterPackage
-
-    inference = conf.inference
-    package = load_package(
-        Path(conf.package).expanduser(),
-        accelerator=inference.accelerator,
-        batch_cases=inference.batch_cases,
-        modules=conf.modules,
-    )
-    channels = package.description.preprocessing.num_channels
-    if channels > 1:
-        raise PackageError(
-            f"this model looks at {channels} images of each case together, and a folder does not say which belong "
-            f"together. Write a manifest and use evaluate"
-        )
-    if isinstance(package, SegmenterPackage):
-        package, names = _segmenter_asked(package, inference), package.segmenter.rule.names
-    else:
-        package, names = _classifier_asked(package, conf), package.classifier.rule.class_names
-    log.info("model %s: %s", package.digest, ", ".join(names))
-    log.info("%s", package.description.intended_use)
-    return package
+def _opened(engine: Engine) -> About:
+    about = engine.open()
+    log.info("model %s: %s", about.model, ", ".join(about.names))
+    log.info("%s", about.intended_use)
+    return about
 
 
-def _classifier_asked(package: ClassifierPackage, conf: PredictConf) -> ClassifierPackage:
-    from medcnn.errors import PackageError
-    from medcnn.explain.gradcam import target_layer
-
-    if conf.explain == "gradcam":
-        try:
-            target_layer(package.classifier.networks[0])
-        except ValueError as error:
-            raise PackageError(str(error)) from error
-    shifts = conf.inference.shifts or package.classifier.shifts
-    return replace(package, classifier=replace(package.classifier, shifts=shifts))
-
-
-def _segmenter_asked(package: SegmenterPackage, inference: InferenceConf) -> SegmenterPackage:
-    """The package's settings, but for those that the config names."""
-    settings = package.segmenter.settings
-    changes: dict[str, Any] = {"batch_memory_mb": inference.batch_memory_mb}
-    if inference.overlap is not None:
-        changes["overlap"] = inference.overlap
-    if inference.mirror_axes is not None:
-        changes["mirror_axes"] = tuple(inference.mirror_axes)
-    changes["shifts"] = inference.shifts or settings.shifts
-    changes["uncertainty"] = inference.uncertainty or settings.uncertainty
-    try:
-        asked = replace(settings, **changes)
-    except ValueError as error:
-        raise ConfigError([f"inference.{error}"]) from error
-    return replace(package, segmenter=replace(package.segmenter, settings=asked))
-
-
-def _answering(conf: PredictConf, package: ModelPackage, results: Results) -> Answering:
-    """How a folder is gone over with this kind of model."""
-    from medcnn.model_package.segmenter import SegmenterPackage
-
-    explain = conf.explain == "gradcam"
-    if isinstance(package, SegmenterPackage):
-        from medcnn.batch.segment_files import Wanted
-        from medcnn.batch.segmenting import Segmenting
-
-        return Segmenting(package, results, Wanted(explain, conf.probabilities, conf.dicom_seg))
-    from medcnn.batch.classifying import Classifying
-
-    return Classifying(package, results, explain=explain)
-
-
-def _listed(conf: PredictConf, reading: Reading, keyring: Keyring) -> CaseList:
-    from medcnn.batch.cases import list_cases
+def _listed(conf: PredictConf, about: About, keyring: Keyring) -> CaseList:
+    from medcnn.batch.cases import Takes, list_cases
+    from medcnn.batch.selection import Selection, fit_in_words, read_references
 
     said = time.monotonic()
 
@@ -228,8 +162,23 @@ def _listed(conf: PredictConf, reading: Reading, keyring: Keyring) -> CaseList:
             said = time.monotonic()
             log.info("looking for scans: %d so far", number)
 
-    listed = list_cases(data_root(conf.input), keyring, split_by=conf.split_by, reading=reading, report=report)
+    asked = conf.select
+    manifest = read_references(Path(asked.manifest).expanduser()) if asked.manifest else None
+    selection = Selection(tuple(asked.modality), asked.series, tuple(asked.body_part), asked.min_slices, manifest)
+    listed = list_cases(
+        data_root(conf.input),
+        keyring,
+        split_by=conf.split_by,
+        reading=about.reading,
+        selection=selection,
+        takes=Takes(about.expects, about.spatial_dims),
+        report=report,
+    )
     log.info("found %d cases; %d files are no scans", len(listed.cases), len(listed.skipped))
+    if listed.left_out:
+        log.info("left out by select.*: %d", len(listed.left_out))
+    if any(case.misfits for case in listed.cases):
+        log.info("%s", fit_in_words([case.misfits for case in listed.cases], about.expects, about.spatial_dims))
     if listed.sharing_an_identity:
         log.warning(
             "%d scans claim the identity of another: their case_id is from their path too", listed.sharing_an_identity
@@ -237,20 +186,20 @@ def _listed(conf: PredictConf, reading: Reading, keyring: Keyring) -> CaseList:
     return listed
 
 
-def _told(output: Path, listed: CaseList, answering: Answering, finished: Finished, seconds: float) -> Predicted:
+def _told(output: Path, listed: CaseList, about: About, finished: Finished, seconds: float) -> Predicted:
     from medcnn.batch.progress import in_words
+    from medcnn.batch.results import FOLDERS
     from medcnn.batch.summary import exit_code, summary
 
     log.info("")
-    lines = summary(finished.rows, listed.skipped, computed=finished.computed, noun=answering.noun, word=answering.word)
-    for line in lines:
+    for line in summary(finished.rows, listed.skipped, about, computed=finished.computed):
         log.info("%s", line)
     if finished.computed:
         log.info("took %s, %.1f cases a second", in_words(seconds), finished.computed / max(seconds, 1e-3))
-    log.info("results  %s", output / "predictions.csv")
-    for name in _RESULTS:
+    log.info("results       %s", output / "predictions.csv")
+    for name in FOLDERS:
         if (output / name).is_dir():
-            log.info("%-8s %s", name, output / name)
+            log.info("%-13s %s", name, output / name)
     return Predicted(output, finished.rows, len(listed.skipped), finished.computed, exit_code(finished.rows))
 
 

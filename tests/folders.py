@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medcnn.config.verbs import PredictConf
+from medcnn.config.predict import PredictConf
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
 
@@ -53,7 +53,7 @@ def write_dicom(path: Path, grey: np.ndarray, **elements: Any) -> Path:
 
 def asked(model: Path, source: Path, output: Path, **settings: Any) -> PredictConf:
     """What the command line would say."""
-    conf = PredictConf(package=str(model), input=str(source), output=str(output), explain="none")
+    conf = PredictConf(package=str(model), input=str(source), output=str(output), explain="none", engine="here")
     conf.inference.accelerator = "cpu"
     for name, value in settings.items():
         target = conf.inference if hasattr(conf.inference, name) else conf
@@ -69,7 +69,8 @@ def table(output: Path) -> list[dict[str, str]]:
 
 def answers(output: Path) -> dict[str, dict[str, str]]:
     """predictions.csv by reference, without what every run takes anew."""
-    return {row["reference"]: {k: v for k, v in row.items() if k != "seconds"} for row in table(output)}
+    fixed = [name for name in table(output)[0] if not name.startswith(("seconds", "peak_mb"))] if table(output) else []
+    return {row["reference"]: {name: row[name] for name in fixed} for row in table(output)}
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from medcnn.batch.selection import LeftOut, Selection, fit
 from medcnn.data.privacy import Keyring
+from medcnn.inference.expectation import Expectation
 from medcnn.io.discover import Found, Skipped, discover
 from medcnn.io.options import AS_THE_FILE_SAYS, Reading
-from medcnn.scan import SKIPPED_IN_A_FOLDER, Rejection
+from medcnn.io.reference import resolve
+from medcnn.scan import SKIPPED_IN_A_FOLDER, Reason, Rejection, ScanRejected
+
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True)
@@ -19,21 +25,47 @@ class Case:
 
     reference  path (and selector) below the root; private zone only
     rejection  why it cannot be used, where its header says so already
+    series     Series Instance UID, where there is one
+    misfits    why the model does not take it, where its header says so: nothing is asked then
+    modality   DICOM's code, or ""
     """
 
     case_id: str
     reference: str
     rejection: Rejection | None = None
+    series: str = ""
+    misfits: tuple[str, ...] = ()
+    modality: str = ""
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Case:
+        """What asdict made of it."""
+        why = found["rejection"]
+        rejection = None if why is None else Rejection(Reason(why["code"]), why["found"], why["remedy"])
+        return cls(**{**found, "rejection": rejection, "misfits": tuple(found["misfits"])})
 
 
 @dataclass(frozen=True)
 class CaseList:
-    """Everything below one root, in the order of the references."""
+    """Everything below one root, in the order of the references.
+
+    skipped   what is no scan
+    left_out  what the user did not ask about
+    """
 
     root: Path
     cases: list[Case] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     sharing_an_identity: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a model takes, as far as a header shows it. spatial_dims: of its scans."""
+
+    expects: Expectation
+    spatial_dims: int
 
 
 def list_cases(
@@ -42,37 +74,71 @@ def list_cases(
     *,
     split_by: Sequence[str] = (),
     reading: Reading = AS_THE_FILE_SAYS,
+    selection: Selection = EVERYTHING,
+    takes: Takes | None = None,
     report: Callable[[int], None] = lambda number: None,
 ) -> CaseList:
     """The cases of a folder, or of one scan, with their keyed names. Reads headers only; split_by as in discovery.
 
-    What is no scan is skipped in a folder, and a rejected case where it was named itself.
+    What is no scan is skipped in a folder, and a rejected case where it was named itself, or by the manifest.
+    takes  the model's; without it no case has misfits
     """
     named_itself = source.is_file()
+    root = source.parent if named_itself else source
     found: list[Found] = []
     rejected: list[Skipped] = []
     skipped: list[Skipped] = []
+    left_out: list[LeftOut] = []
     for item in discover(source, split_by=split_by, reading=reading, report=report):
+        in_manifest = selection.manifest is not None and item.reference in selection.manifest
         if isinstance(item, Found):
-            found.append(item)
-        elif item.rejection.code in SKIPPED_IN_A_FOLDER and not named_itself:
+            if (why_not := selection.why_not(item)) is None:
+                found.append(item)
+            else:
+                left_out.append(why_not)
+        elif item.rejection.code in SKIPPED_IN_A_FOLDER and not named_itself and not in_manifest:
             skipped.append(item)
+        elif selection.manifest is not None and not in_manifest:
+            left_out.append(LeftOut(item.reference, "manifest", "not in the manifest"))
         else:
             rejected.append(item)
-    cases, doubled = _named(found, keyring)
+    seen = {item.reference for item in found} | {item.reference for item in rejected}
+    unseen = (selection.manifest or frozenset()) - seen - {item.reference for item in left_out}
+    cases, doubled = _named(found, keyring, takes)
     cases += [Case(keyring.case_id((), item.reference), item.reference, item.rejection) for item in rejected]
+    cases += [_named_only(reference, root, keyring) for reference in unseen]
     cases.sort(key=lambda case: case.reference)
-    root = source.parent if named_itself else source
-    return CaseList(root, cases, sorted(skipped, key=lambda item: item.reference), doubled)
+    skipped.sort(key=lambda item: item.reference)
+    left_out.sort(key=lambda item: item.reference)
+    return CaseList(root, cases, skipped, doubled, left_out)
 
 
-def _named(found: Iterable[Found], keyring: Keyring) -> tuple[list[Case], int]:
+def _named_only(reference: str, root: Path, keyring: Keyring) -> Case:
+    """In the manifest, and not found under this name: a frame of a file, a series whose folder has changed, or nothing.
+
+    What is there is asked for as it is named; the reader says what becomes of it.
+    """
+    try:
+        resolve(root, reference)
+    except ScanRejected as rejected:
+        return Case(keyring.case_id((), reference), reference, rejected.rejection)
+    return Case(keyring.case_id((), reference), reference)
+
+
+def _named(found: Iterable[Found], keyring: Keyring, takes: Takes | None) -> tuple[list[Case], int]:
     """Files that claim one identity (copies, or an anonymiser that wrote the same UID) are told apart by their path."""
     found = list(found)
     times = Counter(item.identity for item in found if item.identity)
     doubled = [item for item in found if times[item.identity] > 1]
     names = [(*item.identity, item.reference) if times[item.identity] > 1 else item.identity for item in found]
     cases = [
-        Case(keyring.case_id(name, item.reference), item.reference) for name, item in zip(names, found, strict=True)
+        Case(
+            keyring.case_id(name, item.reference),
+            item.reference,
+            series=item.series,
+            misfits=() if takes is None else fit(item, takes.expects, takes.spatial_dims),
+            modality=item.modality,
+        )
+        for name, item in zip(names, found, strict=True)
     ]
     return cases, len(doubled)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from medcnn.batch.about import About
 from medcnn.batch.answers import Answer, Shown, explained, heats, predictions
-from medcnn.batch.cases import Case, CaseList
-from medcnn.batch.folder import settings_digest
 from medcnn.batch.ledger import Row
-from medcnn.batch.outcome import Outcome, begun_row, without_answer
+from medcnn.batch.outcome import Asked, Outcome, begun_row, without_answer
 from medcnn.batch.reading import Read, Reader
 from medcnn.batch.results import OVERLAYS, Results
+from medcnn.batch.standing import settings_digest, stands
 from medcnn.batch.view import View
+from medcnn.config.predict import PredictConf
 from medcnn.data.prepared import prepared_entry
 from medcnn.model_package.classifier import ClassifierPackage
 from medcnn.scan import Rejection, Scan
@@ -22,52 +24,42 @@ _HELD_BYTES = 200e6  # prepared scans and what is shown of them that wait for on
 
 
 class Classifying:
-    """Answering (medcnn/batch/outcome.py) for a classifier.
+    """Answering (medcnn/batch/outcome.py) for a classifier."""
 
-    explain  an overlay per case: where the network looked
-    """
+    def __init__(self, package: ClassifierPackage, root: Path, results: Results, conf: PredictConf) -> None:
+        self.package, self.root, self.results = package, root, results
+        self.explain = conf.explain == "gradcam"
+        description, classifier = package.description, package.classifier
+        self.about = About(
+            kind="classification",
+            model=package.digest,
+            settings=settings_digest({"explain": self.explain, "shifts": classifier.shifts}),
+            task=description.task,
+            intended_use=description.intended_use,
+            names=classifier.rule.class_names,
+            codes=description.class_codes,
+            spatial_dims=len(description.preprocessing.size_px),
+            reading=description.preprocessing.reading,
+            expects=description.expects,
+            members=len(classifier.networks),
+            preparation=description.preprocessing.as_json(),
+            inference={"shifts": classifier.shifts},
+        )
 
-    noun = "decisions"
-
-    def __init__(self, package: ClassifierPackage, results: Results, *, explain: bool) -> None:
-        self.package, self.results, self.explain = package, results, explain
-        self.model = package.digest
-        self.settings = settings_digest({"explain": explain, "shifts": package.classifier.shifts})
-        self._names = package.classifier.rule.class_names
-
-    def outcomes(
-        self, listed: CaseList, is_done: Callable[[Case, str], bool], heed: Callable[[], None]
-    ) -> Generator[Outcome]:
+    def outcomes(self, asked: Iterable[Asked]) -> Generator[Outcome]:
         """Every case, batch by batch."""
         steps = self.package.description.preprocessing
-        reader = Reader(listed.root, steps.reading, len(steps.size_px), self._prepared, is_done)
-        reads = reader.all(listed.cases)
+        reader = Reader(self.root, steps.reading, len(steps.size_px), self._prepared, self._is_done)
+        reads = reader.all(asked)
         try:
-            for batch in batches(_heeding(reads, heed), self.package.classifier.batch_cases):
+            for batch in batches(reads, self.package.classifier.batch_cases):
                 for read, answer in self._answers(batch):
                     yield Outcome(read.case, None if read.is_done else self._written(read, answer))
         finally:
             reads.close()
 
-    def is_current(self, row: Row) -> bool:
-        """Always: overlays are named by their case."""
-        return True
-
-    def word(self, row: Row) -> str:
-        """Of the summary."""
-        return row.decision or "withheld"
-
-    def header(self) -> list[str]:
-        """Of predictions.csv."""
-        numbers = [f"p.{name}" for name in self._names]
-        return ["case_id", "reference", *numbers, "decision", "confidence", "flags", "reason", "status", "seconds"]
-
-    def cells(self, row: Row) -> list[str]:
-        """Its line."""
-        numbers = [f"{row.probability[name]:.6f}" if name in row.probability else "" for name in self._names]
-        sure = "" if row.confidence is None else f"{row.confidence:.6f}"
-        end = [row.decision, sure, " | ".join(row.flags), row.in_words(), row.status, f"{row.seconds:.3f}"]
-        return [row.case_id, row.reference, *numbers, *end]
+    def _is_done(self, asked: Asked, input_sha256: str) -> bool:
+        return stands(asked, input_sha256, self.about, self.results)
 
     def _prepared(self, scan: Scan) -> Shown:
         steps = self.package.description.preprocessing
@@ -91,7 +83,7 @@ class Classifying:
 
     def _written(self, read: Read[Shown], answer: Answer) -> Row:
         """The row, its overlay in place."""
-        row = begun_row(read, model=self.model, settings=self.settings)
+        row = begun_row(read.asked, self.about, input_sha256=read.input_sha256, seconds=read.seconds)
         said = answer.prediction
         if said is None:
             return without_answer(row, answer.rejection)
@@ -124,10 +116,3 @@ def batches(reads: Iterable[Read[Shown]], most_cases: int) -> Iterator[list[Read
             batch, held, asked = [], 0, 0
     if batch:
         yield batch
-
-
-def _heeding(reads: Iterable[Read[Shown]], heed: Callable[[], None]) -> Iterator[Read[Shown]]:
-    """A signal that comes while scans are read need not wait for a whole batch."""
-    for read in reads:
-        heed()
-        yield read

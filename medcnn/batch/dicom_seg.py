@@ -12,7 +12,7 @@ import numpy as np
 from medcnn import __version__
 from medcnn.batch.masks import Grid
 from medcnn.batch.names import safe, structure_names
-from medcnn.batch.results import MASKS, Results
+from medcnn.batch.results import DICOM, Results
 from medcnn.inference.mask_rule import Labels
 from medcnn.io.content import Content, content_of
 from medcnn.io.dicom.seg_write import Algorithm, Form, write_seg
@@ -35,7 +35,7 @@ class SegWriter:
 
     package: SegmenterPackage
     results: Results
-    created: datetime
+    created: datetime | None
 
     def write(self, root: Path, reference: str, name: str, labels: Labels, grid: Grid) -> tuple[list[str], str]:
         """(the files, why there is none). Neither where the scan is no DICOM volume. Raises OSError."""
@@ -68,7 +68,7 @@ class SegWriter:
         for stem, plane, described in planes:
             text = "Segmentation" if len(planes) == 1 else described[0].label
             form = Form(description=text, created=self.created)
-            files.append(f"{MASKS}/{stem}.dcm")
+            files.append(f"{DICOM}/{stem}_seg.dcm")
             path = self.results.place(files[-1])
             write_seg(
                 path, plane.astype(np.uint8), grid.geometry, sources, described, algorithm, form=form, chosen=chosen

@@ -1,28 +1,31 @@
-"""A trained model over every scan of a folder: each case is safe on disk, and in the ledger, before the next."""
+"""A trained model over every scan of a folder: each case is safe on disk, and in the ledger, before it counts."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, replace
 
-from medcnn import __version__
+from medcnn.batch.about import About
 from medcnn.batch.cases import Case, CaseList
-from medcnn.batch.ledger import FAILED, Row
-from medcnn.batch.outcome import Answering, Outcome
+from medcnn.batch.engine import Engine
+from medcnn.batch.ledger import Row
+from medcnn.batch.outcome import Asked, Outcome, begun_row, without_answer
+from medcnn.batch.prediction_tables import write_tables
 from medcnn.batch.progress import BatchProgress
-from medcnn.batch.results import Results, rows_of
+from medcnn.batch.result_file import result_json
+from medcnn.batch.results import CASES, Results, rows_of
+from medcnn.batch.shard import Shard
 from medcnn.errors import Interrupted
+from medcnn.scan import Reason, Rejection
 from medcnn.training.interruption import Interruption
 
 log = logging.getLogger("medcnn.predict")
 
-FORMAT = 2  # raised whenever rows or outputs come out otherwise, so that older ones are made again
 _TABLE_EVERY_S = 60.0
+_GRACE_S = 5.0  # for further cases that were begun when somebody asked for the end, once one is finished
 
 
 @dataclass(frozen=True)
@@ -38,93 +41,116 @@ class Finished:
 
 
 class FolderRun:
-    """Goes over the cases, and can go on where it was stopped."""
+    """Goes over the cases, and can go on where it was stopped.
 
-    def __init__(self, answering: Answering, results: Results, interruption: Interruption) -> None:
-        self.answering, self.results, self.interruption = answering, results, interruption
-        self.ledger = results.open_ledger()
+    shard  of a job array: its cases alone, and no tables, which the run over the whole folder writes in the end
+    """
+
+    def __init__(
+        self, engine: Engine, about: About, results: Results, interruption: Interruption, shard: Shard | None = None
+    ) -> None:
+        self.engine, self.about, self.results, self.interruption = engine, about, results, interruption
+        self.shard = shard
+        self.ledger = results.open_ledger(shard)
         self._tabled = time.monotonic()
+        self._asked_to_stop = 0.0
 
-    def over(self, listed: CaseList) -> Finished:
-        """Every case. Raises Interrupted after the case in hand, OSError where nothing can be written any more."""
+    def over(self, listed: CaseList, names: Mapping[str, str]) -> Finished:
+        """Every case; names: what each case's files are called. Raises Interrupted after the cases in hand, OSError
+        where nothing can be written any more.
+        """
+        cases = [case for case in listed.cases if self.shard is None or self.shard.has(case.case_id)]
         self._begin(listed)
-        progress = BatchProgress(len(listed.cases))
+        progress = BatchProgress(len(cases))
         try:
             with self.interruption.patience():
-                computed = self._go(listed, progress)
+                computed = self._go([self._asked(case, names) for case in cases], progress)
         except BaseException:
-            with suppress(OSError):  # the ledger holds everything; the table is a service
-                self.write_table(listed.cases)
+            with suppress(OSError):  # the ledger holds everything; the tables are a service
+                self._write_tables(cases)
             raise
         finally:
             progress.close()
-        self.write_table(listed.cases)
-        return Finished(self._rows(listed.cases), computed)
+        self._write_tables(cases)
+        return Finished(self._rows(cases), computed)
 
     def _begin(self, listed: CaseList) -> None:
         if self.ledger.damaged_lines:
             log.warning("%d damaged lines of the ledger: their cases are done again", self.ledger.damaged_lines)
-        if dropped := self.results.drop_files_of_others(self.ledger, self.answering.model, self.answering.settings):
+        if dropped := self.results.drop_files_of_others(self.ledger, self.about.model, self.about.settings):
             log.info("%d outputs of another model or other settings were taken away", dropped)
-        self.results.write_skipped(listed.skipped)
+        if self.shard is None:
+            self.results.write_skipped(listed.skipped, listed.left_out)
 
-    def _go(self, listed: CaseList, progress: BatchProgress) -> int:
-        def heed() -> None:
-            if number := self.interruption.signal_number:
-                raise Interrupted(
-                    number,
-                    f"stopped after {progress.done} of {progress.total} cases. "
-                    f"The same command goes on where it stopped",
-                )
+    def _asked(self, case: Case, names: Mapping[str, str]) -> Asked:
+        return Asked(case, names[case.case_id], self.ledger.rows.get(case.case_id))
 
-        outcomes = self.answering.outcomes(listed, self.is_done, heed)
-        computed = 0
+    def _go(self, asked: Sequence[Asked], progress: BatchProgress) -> int:
+        unfit = [one for one in asked if one.case.misfits]
+        computed = sum(self._finish(Outcome(one.case, self._unfit_row(one)), one) for one in unfit)
+        for _ in unfit:
+            progress.case(computed=False)
+        by_id = {one.case.case_id: one for one in asked if not one.case.misfits}
+        outcomes = self.engine.outcomes(list(by_id.values()), lambda: bool(self.interruption.signal_number))
         try:
             for outcome in outcomes:
-                computed += self._finish(outcome)
+                computed += outcome.row is not None
+                self._finish(outcome, by_id[outcome.case.case_id])
                 progress.case(computed=outcome.row is not None)
-                heed()
-                self._keep_table(listed.cases)
+                if self._is_late():
+                    break
+                self._keep_table([one.case for one in asked])
         finally:
             outcomes.close()
+        if (number := self.interruption.signal_number) and progress.done < progress.total:
+            raise Interrupted(
+                number,
+                f"stopped after {progress.done} of {progress.total} cases. The same command goes on where it stopped",
+            )
         return computed
 
-    def is_done(self, case: Case, input_sha256: str) -> bool:
-        """Answered before by this model, from these bytes, with these settings, and the output is whole."""
-        row = self.ledger.rows.get(case.case_id)
-        if row is None or row.status == FAILED or not input_sha256:
+    def _is_late(self) -> bool:
+        """Somebody asked for the end a while ago: cases that are in hand now are dropped."""
+        if not self.interruption.signal_number:
             return False
-        same = (row.reference, row.input_sha256, row.model, row.settings)
-        if same != (case.reference, input_sha256, self.answering.model, self.answering.settings):
-            return False
-        return self.answering.is_current(row) and self.results.holds(row)
+        self._asked_to_stop = self._asked_to_stop or time.monotonic()
+        return time.monotonic() - self._asked_to_stop > _GRACE_S
 
-    def _finish(self, outcome: Outcome) -> bool:
+    def _unfit_row(self, asked: Asked) -> Row:
+        """Of a scan whose header says that the model does not know its kind: nothing is read, nothing asked."""
+        flags, row = asked.case.misfits, begun_row(asked, self.about)
+        said = dict(flag.split(": ", 1) for flag in flags)
+        if why := said.get(Reason.GEOMETRY_MISMATCH):
+            remedy = f"Leave it out, or use a model for {'volumes' if self.about.spatial_dims == 2 else 'pictures'}"
+            return without_answer(row, Rejection(Reason.GEOMETRY_MISMATCH, why, remedy))
+        return replace(row, flags=flags, reason="; ".join(flags))
+
+    def _finish(self, outcome: Outcome, asked: Asked) -> bool:
         """Outputs are there already; what an older answer had besides goes, then the row says so."""
         if outcome.row is None:
             return False
-        known = self.ledger.rows.get(outcome.case.case_id)
-        if known is not None and (besides := known.files.keys() - outcome.row.files.keys()):
-            others = (row for row in self.ledger.rows.values() if row.case_id != known.case_id)
-            self.results.drop(besides - {name for row in others for name in row.files})
-        self.ledger.append(outcome.row.sealed())
-        return True
+        row = self._with_result(outcome.row)
+        known = asked.known
+        if known is not None and (besides := known.files.keys() - row.files.keys()):
+            others = (other for other in self.ledger.rows.values() if other.case_id != known.case_id)
+            self.results.drop(besides - {name for other in others for name in other.files})
+        return self.ledger.append(row.sealed())
+
+    def _with_result(self, row: Row) -> Row:
+        """Its result.json, which is the last of its files."""
+        name = f"{CASES}/{row.name}/result.json"
+        self.results.write(name, result_json(row, self.about))
+        return replace(row, files={**row.files, **self.results.digests([name])})
 
     def _keep_table(self, cases: Sequence[Case]) -> None:
         if time.monotonic() - self._tabled > _TABLE_EVERY_S:
             self._tabled = time.monotonic()
-            self.write_table(cases)
+            self._write_tables(cases)
 
-    def write_table(self, cases: Sequence[Case]) -> None:
-        """predictions.csv, from the ledger. Raises OSError."""
-        lines = [self.answering.cells(row) for row in self._rows(cases)]
-        self.results.write_predictions(self.answering.header(), lines)
+    def _write_tables(self, cases: Sequence[Case]) -> None:
+        """From the ledger. Raises OSError."""
+        if self.shard is None:
+            write_tables(self.results.folder, self.about, self._rows(cases))
 
     def _rows(self, cases: Sequence[Case]) -> list[Row]:
-        return rows_of(cases, self.ledger, self.answering.model, self.answering.settings)
-
-
-def settings_digest(deciding: Mapping[str, object]) -> str:
-    """Of what decides an answer besides the scan and the model; neither batch nor device does."""
-    whole = {**deciding, "format": FORMAT, "medcnn": __version__}
-    return sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+        return rows_of(cases, self.ledger, self.about.model, self.about.settings)

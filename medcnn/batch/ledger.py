@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 OK, REJECTED, FAILED = "ok", "rejected", "failed"
-_TIMES = ("seconds", "seconds_of")
+_TIMES = ("seconds", "seconds_of", "peak_mb")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,10 @@ class Row:
     output_sha256  of the answer in this row, and so of the files' digests
     files          what was written for the case, path in the results folder -> SHA-256
     reason         why a decision, or a mask, is withheld
-    seconds        all together; seconds_of: read, compute ... where they were told apart
+    name           what the case's files are called
+    series         Series Instance UID, where there is one
+    seconds        all together; seconds_of: read, compute, restore, write
+    peak_mb        the most memory that the process held meanwhile
 
     Of a classifier: probability (class -> calibrated), decision, confidence. Of a segmenter: masks (those of the files
     that are masks), volume_ml and expected_dice (structure -> number, where there is one), disagreement (0 to 1).
@@ -52,6 +55,14 @@ class Row:
     expected_dice: dict[str, float] = field(default_factory=dict)
     disagreement: float | None = None
     seconds_of: dict[str, float] = field(default_factory=dict)
+    name: str = ""
+    series: str = ""
+    peak_mb: float | None = None
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Row:
+        """As a line of the ledger has it. Raises KeyError and TypeError."""
+        return cls(**{**found, "flags": tuple(found["flags"]), "masks": tuple(found.get("masks", ()))})
 
     def sealed(self) -> Row:
         """With the hash over the answer."""
@@ -64,7 +75,7 @@ class Row:
 
     def but_for_times(self) -> Row:
         """What two runs must agree on."""
-        return replace(self, seconds=0.0, seconds_of={})
+        return replace(self, seconds=0.0, seconds_of={}, peak_mb=None)
 
     def in_words(self) -> str:
         """Why there is no answer, or no decision."""
@@ -72,25 +83,29 @@ class Row:
 
 
 class Ledger:
-    """The rows of one results folder; the last row of a case counts."""
+    """The rows of one results folder; the last row of a case counts, and its own more than those beside it.
 
-    def __init__(self, path: Path) -> None:
+    beside  ledgers of other jobs: what they did is done
+    """
+
+    def __init__(self, path: Path, beside: Sequence[Path] = ()) -> None:
         self.path = path
         self.damaged_lines = 0
         self._rows: dict[str, Row] = {}
-        self._ends_clean = True
-        self._read()
+        for other in beside:
+            self._read(other)
+        self._ends_clean = self._read(path)
 
     @property
     def rows(self) -> Mapping[str, Row]:
         """By case_id."""
         return self._rows
 
-    def append(self, row: Row) -> None:
-        """Durable when this returns; nothing is written where the same was known already. Raises OSError."""
+    def append(self, row: Row) -> bool:
+        """Durable when this returns; False, and nothing written, where the same was known already. Raises OSError."""
         known = self._rows.get(row.case_id)
         if known is not None and known.but_for_times() == row.but_for_times():
-            return
+            return False
         line = json.dumps(asdict(row), allow_nan=False) + "\n"
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(handle, "ab") as stream:
@@ -100,21 +115,19 @@ class Ledger:
             os.fsync(stream.fileno())
         self._ends_clean = True
         self._rows[row.case_id] = row
+        return True
 
-    def _read(self) -> None:
+    def _read(self, path: Path) -> bool:
+        """Whether it ends with a whole line."""
         try:
-            content = self.path.read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
-            return
-        self._ends_clean = not content or content.endswith(b"\n")
+            return True
         for line in content.splitlines():
             try:
-                row = _row(json.loads(line))
+                row = Row.from_json(json.loads(line))
             except (ValueError, TypeError, KeyError):  # cut off by a crash, or damaged: the case is done again
                 self.damaged_lines += bool(line.strip())
                 continue
             self._rows[row.case_id] = row
-
-
-def _row(found: dict[str, Any]) -> Row:
-    return Row(**{**found, "flags": tuple(found["flags"]), "masks": tuple(found.get("masks", ()))})
+        return not content or content.endswith(b"\n")

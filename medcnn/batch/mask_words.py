@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from medcnn.batch.outlines import MaskWords
-from medcnn.model_package.segmenter import Outlined, SegmenterPackage
+from medcnn.inference.segmenter import Segmentation
+from medcnn.model_package.segmenter import SegmenterPackage
 
 _NAMED = 4  # of many structures only how many were found is said in the headline
 
 
-def mask_words(package: SegmenterPackage, case_id: str, said: Outlined) -> MaskWords:
+def mask_words(package: SegmenterPackage, case_id: str, made: Segmentation, flags: tuple[str, ...]) -> MaskWords:
     """Of a mask that was made."""
-    names, made = package.segmenter.rule.names, said.segmentation
+    names = package.segmenter.rule.names
     found = [name for name in names if made.expected_dice[name] == made.expected_dice[name]]  # nan: nothing found
     sure = " · ".join(f"{name} {made.expected_dice[name]:.2f}" for name in found)
     numbers = f"Expected Dice: {sure}" if found else ""
@@ -23,7 +24,7 @@ def mask_words(package: SegmenterPackage, case_id: str, said: Outlined) -> MaskW
     entries = tuple(_entry(name, found, made.volumes_ml) for name in names)
     cut = "Planes are cut where most of them is found. " if len(package.segmenter.settings.patch) == 3 else ""
     caption = f"Contours of the masks that the model made. {cut}Intended use: {package.description.intended_use}"
-    return MaskWords(case_id, headline, numbers, entries, caption, said.flags)
+    return MaskWords(case_id, headline, numbers, entries, caption, flags)
 
 
 def withheld_words(package: SegmenterPackage, case_id: str, flags: tuple[str, ...]) -> MaskWords:

@@ -48,6 +48,12 @@ def structure_names(structures: Sequence[str]) -> dict[str, str]:
     }
 
 
+def files_like(structures: Sequence[str]) -> FilesOf:
+    """Whatever may be called after a case, for names_of."""
+    stems = [*structure_names(structures).values(), "seg", "sr", "sc"]
+    return lambda name: [name, *(f"{name}_{stem}" for stem in stems)]
+
+
 def safe(text: str) -> str:
     """As part of a file's name, anywhere."""
     plain = _UNSAFE.sub("_", unicodedata.normalize("NFC", text)).strip(" .")

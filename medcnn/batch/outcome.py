@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from medcnn.batch.cases import Case, CaseList
+from medcnn.batch.about import About
+from medcnn.batch.cases import Case
 from medcnn.batch.ledger import FAILED, OK, REJECTED, Row
-from medcnn.batch.reading import Read
 from medcnn.scan import Reason, Rejection
 
 _FAULTS_OF_THE_RUN = frozenset(
     {Reason.INTERNAL, Reason.MEMORY, Reason.TIMEOUT, Reason.WORKER_SIGNAL, Reason.NO_SPACE, Reason.INPUT_CHANGED}
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A case to answer for.
+
+    name   what its files are called
+    known  what the ledger says of it
+    """
+
+    case: Case
+    name: str
+    known: Row | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For another process."""
+        return {**asdict(self.case), "name": self.name, "known": None if self.known is None else asdict(self.known)}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Asked:
+        """As it was sent."""
+        fields = dict(found)
+        name, known = fields.pop("name"), fields.pop("known")
+        return cls(Case.from_json(fields), name, None if known is None else Row.from_json(known))
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,49 +52,29 @@ class Outcome:
 
 
 class Answering(Protocol):
-    """One kind of model over a folder.
+    """One kind of model, opened; where it answers, and who asks, is an Engine's (medcnn/batch/engine.py)."""
 
-    model     its digest
-    settings  a digest of what else decides an answer
-    noun      what the summary counts: decisions, masks
-    """
+    about: About
 
-    model: str
-    settings: str
-    noun: str
-
-    def outcomes(
-        self, listed: CaseList, is_done: Callable[[Case, str], bool], heed: Callable[[], None]
-    ) -> Generator[Outcome]:
-        """Every case, in the order of the list, each written before the next is computed.
-
-        heed is called between cases, and raises where somebody asked for the end. Raises OSError where nothing can be
-        written.
+    def outcomes(self, asked: Iterable[Asked]) -> Generator[Outcome]:
+        """Every case, in the order they come, each with its files written. A few are taken ahead, so that reading,
+        computing and writing overlap. Raises OSError where nothing can be written.
         """
 
-    def is_current(self, row: Row) -> bool:
-        """Nothing but the scan, the model and the settings would make this row anew."""
 
-    def word(self, row: Row) -> str:
-        """What the summary calls an answer."""
-
-    def header(self) -> list[str]:
-        """Of predictions.csv."""
-
-    def cells(self, row: Row) -> list[str]:
-        """Its line."""
-
-
-def begun_row(read: Read[Any], *, model: str, settings: str) -> Row:
+def begun_row(asked: Asked, about: About, *, input_sha256: str = "", seconds: float = 0.0) -> Row:
     """All that is known before an answer."""
+    case = asked.case
     return Row(
-        case_id=read.case.case_id,
-        reference=read.case.reference,
+        case_id=case.case_id,
+        reference=case.reference,
+        name=asked.name,
         status=OK,
-        model=model,
-        settings=settings,
-        input_sha256=read.input_sha256,
-        seconds=round(read.seconds, 3),
+        model=about.model,
+        settings=about.settings,
+        input_sha256=input_sha256,
+        seconds=round(seconds, 3),
+        series=case.series,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from medcnn.batch.cases import Case
+from medcnn.batch.outcome import Asked
 from medcnn.errors import DataError, UserError
 from medcnn.io.options import Reading
 from medcnn.io.read import read_scan, source_files
@@ -36,12 +37,17 @@ class Read(Generic[Prepared]):
     prepared   None where it was answered before (is_done) or cannot be used (rejection)
     """
 
-    case: Case
+    asked: Asked
     input_sha256: str
     seconds: float
     prepared: Prepared | None = None
     rejection: Rejection | None = None
     is_done: bool = False
+
+    @property
+    def case(self) -> Case:
+        """The one asked about."""
+        return self.asked.case
 
 
 class Reader(Generic[Prepared]):
@@ -49,6 +55,7 @@ class Reader(Generic[Prepared]):
 
     spatial_dims  of the scans that the model takes; others are rejected
     is_done       whether a case with this content was answered before, and its output is still whole
+    require_memory  raises ScanRejected for a reference that would take more than there is; asked before it is read
     """
 
     def __init__(
@@ -57,12 +64,13 @@ class Reader(Generic[Prepared]):
         reading: Reading,
         spatial_dims: int,
         prepare: Callable[[Scan], Prepared],
-        is_done: Callable[[Case, str], bool],
+        is_done: Callable[[Asked, str], bool],
+        require_memory: Callable[[str], None] = lambda reference: None,
     ) -> None:
         self.root, self.reading, self.spatial_dims = root, reading, spatial_dims
-        self._prepare, self._is_done = prepare, is_done
+        self._prepare, self._is_done, self._require_memory = prepare, is_done, require_memory
 
-    def all(self, cases: Sequence[Case]) -> Generator[Read[Prepared]]:
+    def all(self, cases: Iterable[Asked]) -> Generator[Read[Prepared]]:
         """In the order of the cases. Closing the iterator waits for the reads in hand only."""
         waiting: deque[Future[Read[Prepared]]] = deque()
         pool = ThreadPoolExecutor(READERS, thread_name_prefix="medcnn-read")
@@ -76,43 +84,54 @@ class Reader(Generic[Prepared]):
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def one_ahead(self, cases: Sequence[Case], may_be_joined: Callable[[Prepared], bool]) -> Generator[Read[Prepared]]:
+    def one_ahead(self, cases: Iterable[Asked], may_be_joined: Callable[[Prepared], bool]) -> Generator[Read[Prepared]]:
         """In the order of the cases, the next being read while one is used, where may_be_joined says that memory lets
         it. Nothing is kept here of what was handed out.
         """
+        coming = iter(cases)
         pool = ThreadPoolExecutor(1, thread_name_prefix="medcnn-read")
         next_one: Future[Read[Prepared]] | None = None
         try:
-            for number, case in enumerate(cases):
-                hand = [next_one.result() if next_one is not None else self.one(case)]
+            while True:
+                if next_one is None:
+                    case = next(coming, None)
+                    if case is None:
+                        return
+                    next_one = pool.submit(self.one, case)
+                hand = [next_one.result()]
                 next_one = None
                 prepared = hand[0].prepared
-                if number + 1 < len(cases) and (prepared is None or may_be_joined(prepared)):
-                    next_one = pool.submit(self.one, cases[number + 1])
+                if prepared is None or may_be_joined(prepared):
+                    case = next(coming, None)
+                    next_one = pool.submit(self.one, case) if case is not None else None
+                    if case is None:
+                        coming = iter(())
                 del prepared
                 yield hand.pop()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def one(self, case: Case) -> Read[Prepared]:
+    def one(self, asked: Asked) -> Read[Prepared]:
         """Never raises: what goes wrong with one case ends as its rejection."""
+        case = asked.case
         began = time.perf_counter()
         digest = ""
         try:
             files = _files(self.root, case)
             marks = [_mark(path) for path in files]
             digest = _content_digest(files, marks)
-            if self._is_done(case, digest):
-                return Read(case, digest, time.perf_counter() - began, is_done=True)
+            if self._is_done(asked, digest):
+                return Read(asked, digest, time.perf_counter() - began, is_done=True)
             if case.rejection is not None:
-                return Read(case, digest, time.perf_counter() - began, rejection=case.rejection)
+                return Read(asked, digest, time.perf_counter() - began, rejection=case.rejection)
             prepared = self._prepared(case)
             _require_unchanged(files, marks)
-            return Read(case, digest, time.perf_counter() - began, prepared)
+            return Read(asked, digest, time.perf_counter() - began, prepared)
         except Exception as error:
-            return Read(case, digest, time.perf_counter() - began, rejection=as_rejection(error, case.rejection))
+            return Read(asked, digest, time.perf_counter() - began, rejection=as_rejection(error, case.rejection))
 
     def _prepared(self, case: Case) -> Prepared:
+        self._require_memory(case.reference)
         scan = read_scan(self.root, case.reference, self.reading)
         _require_same_kind(scan, self.spatial_dims)
         return self._prepare(scan)

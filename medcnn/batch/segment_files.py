@@ -1,22 +1,57 @@
-"""What a segmented case leaves behind: masks, maps, a picture; each file whole or not there."""
+"""What a segmented case leaves behind: masks, maps, pictures, objects; each file whole or not there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+import time
+from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 
-from medcnn.batch.cases import Case
+import numpy as np
+
 from medcnn.batch.dicom_seg import SegWriter
+from medcnn.batch.ledger import Row
 from medcnn.batch.mask_words import mask_words, withheld_words
 from medcnn.batch.masks import Grid, one_map_holds, voxels_outside, write_masks, write_values
+from medcnn.batch.outcome import Asked, without_answer
 from medcnn.batch.outlines import outlines_png
+from medcnn.batch.peak import peak_mb
 from medcnn.batch.probability_maps import ProbabilityMaps
+from medcnn.batch.reading import failure
 from medcnn.batch.results import OVERLAYS, UNCERTAINTY, Results
 from medcnn.batch.view import View
+from medcnn.config.predict import PredictConf
 from medcnn.inference.segmenter import Segmentation
-from medcnn.model_package.segmenter import Outlined, SegmenterPackage
-from medcnn.transforms.placement import Placement
+from medcnn.model_package.segmenter import SegmenterPackage
+from medcnn.transforms.whole_grid import OnGrid
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A scan on the network's grid, and what is needed of it afterwards. low, high: its 1st and 99th percentile."""
+
+    on_grid: OnGrid
+    grid: Grid
+    view: View | None
+    modality: str
+    body_part: str
+    low: float
+    high: float
+
+    def without_image(self) -> Ready:
+        """What writing needs: the image's memory goes back."""
+        return replace(self, on_grid=replace(self.on_grid, image=np.empty(0, np.float32)))
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What the network said of a scan; no segmentation, and the reasons, where it does not know the kind of scan."""
+
+    segmentation: Segmentation | None
+    flags: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    maps: ProbabilityMaps | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -24,8 +59,18 @@ class Wanted:
     """What is written besides the masks and the table."""
 
     overlays: bool = True
+    views: bool = True
     probabilities: bool = False
-    dicom_seg: bool = True
+    dicom_seg: str = "binary"
+    dicom_sr: bool = True
+    dicom_sc: bool = True
+
+    @classmethod
+    def of(cls, conf: PredictConf) -> Wanted:
+        """As the config says."""
+        return cls(
+            conf.explain == "gradcam", conf.views, conf.probabilities, conf.dicom_seg, conf.dicom_sr, conf.dicom_sc
+        )
 
 
 @dataclass(eq=False)
@@ -38,47 +83,81 @@ class CaseFiles:
 
 
 class SegmentFiles:
-    """Writes them. Raises OSError where the disk refuses."""
+    """Writes them."""
 
-    def __init__(self, package: SegmenterPackage, results: Results, wanted: Wanted) -> None:
-        self.package, self.results, self.wanted = package, results, wanted
-        self.maps = ProbabilityMaps(results)
-        self._seg = SegWriter(package, results, datetime.now())
+    def __init__(self, package: SegmenterPackage, root: Path, results: Results, wanted: Wanted) -> None:
+        self.package, self.root, self.results, self.wanted = package, root, results, wanted
+        self._seg = SegWriter(package, results, None)
 
-    def write(
-        self, files: CaseFiles, root: Path, case: Case, name: str, said: Outlined, view: View | None, grid: Grid,
-        placement: Placement,
-    ) -> None:  # fmt: skip
+    def row(self, begun: Row, asked: Asked, ready: Ready, said: Said) -> Row:
+        """What goes into the ledger, its files in place. Raises OSError where the disk refuses; whatever else goes
+        wrong is the case's own.
+        """
+        files = CaseFiles()
+        try:
+            return self._row(begun, asked, ready, said, files)
+        except OSError:  # the results cannot be written: the run's fault, not the case's
+            raise
+        except Exception as error:
+            self.results.drop(files.written)  # nothing stands beside a row that has no answer
+            return without_answer(begun, failure(error))
+        finally:
+            if said.maps is not None:
+                said.maps.forget()
+
+    def _row(self, begun: Row, asked: Asked, ready: Ready, said: Said, files: CaseFiles) -> Row:
+        began, made = time.perf_counter(), said.segmentation
+        row = begun
+        if made is None:
+            self._write_withheld(files, asked, said.flags, ready.view)
+            row = replace(row, flags=said.flags, reason="; ".join(said.reasons))
+        else:
+            self._write(files, asked, ready, said, made)
+            row = replace(
+                row,
+                flags=(*said.flags, *files.flags),
+                volume_ml=made.volumes_ml or {},
+                expected_dice={name: dice for name, dice in made.expected_dice.items() if isfinite(dice)},
+                disagreement=made.disagreement,
+            )
+        parts = _parts(begun.seconds, said, time.perf_counter() - began)
+        return replace(
+            row,
+            masks=files.masks,
+            files=self.results.digests(files.written),
+            seconds=round(sum(parts.values()), 3),
+            seconds_of={part: round(took, 3) for part, took in parts.items()},
+            peak_mb=peak_mb(),
+        )
+
+    def _write(self, files: CaseFiles, asked: Asked, ready: Ready, said: Said, made: Segmentation) -> None:
         """Everything that is wanted of one case, noted in `files` as it comes."""
-        made, rule = said.segmentation, self.package.segmenter.rule
-        if view is not None:  # first: what cannot be drawn fails its case before anything lies there
-            words = mask_words(self.package, case.case_id, said)
-            self._picture(files, case, outlines_png(view, placement.turned(made.labels), rule, words))
+        rule, grid, name = self.package.segmenter.rule, ready.grid, asked.name
+        if ready.view is not None:  # first: what cannot be drawn fails its case before anything lies there
+            words = mask_words(self.package, asked.case.case_id, made, said.flags)
+            labels = ready.on_grid.placement.turned(made.labels)
+            self._picture(files, asked, outlines_png(ready.view, labels, rule, words))
         files.masks = tuple(write_masks(self.results, rule, name, made.labels, grid))
         files.written.extend(files.masks)
-        if self.wanted.dicom_seg:
-            written, why_not = self._seg.write(root, case.reference, name, made.labels, grid)
+        if self.wanted.dicom_seg != "none":
+            written, why_not = self._seg.write(self.root, asked.case.reference, name, made.labels, grid)
             files.written.extend(written)
             files.flags += (why_not,) if why_not else ()
         if made.uncertainty is not None:
             files.written.append(f"{UNCERTAINTY}/{name}{grid.suffix}")
             write_values(self.results.place(files.written[-1]), made.uncertainty[0], grid)
-        self.maps.write(name, grid, files.written)
+        if said.maps is not None:
+            said.maps.write(name, grid, files.written)
         files.flags += self._warnings(made)
 
-    def write_withheld(self, files: CaseFiles, case: Case, flags: tuple[str, ...], view: View | None) -> None:
+    def _write_withheld(self, files: CaseFiles, asked: Asked, flags: tuple[str, ...], view: View | None) -> None:
         """The scan alone, and why there is no mask."""
         if view is not None:
-            words = withheld_words(self.package, case.case_id, flags)
-            self._picture(files, case, outlines_png(view, None, self.package.segmenter.rule, words))
+            words = withheld_words(self.package, asked.case.case_id, flags)
+            self._picture(files, asked, outlines_png(view, None, self.package.segmenter.rule, words))
 
-    def take_back(self, files: CaseFiles) -> None:
-        """After a failure: nothing stands beside a row that has no answer."""
-        self.maps.forget()
-        self.results.drop(files.written)
-
-    def _picture(self, files: CaseFiles, case: Case, content: bytes) -> None:
-        files.written.append(f"{OVERLAYS}/{case.case_id}.png")
+    def _picture(self, files: CaseFiles, asked: Asked, content: bytes) -> None:
+        files.written.append(f"{OVERLAYS}/{asked.case.case_id}.png")
         self.results.write(files.written[-1], content)
 
     def _warnings(self, made: Segmentation) -> tuple[str, ...]:
@@ -90,3 +169,12 @@ class SegmentFiles:
         if not beyond:
             return ()
         return (f"REGIONS: {beyond} voxels of a narrower region lie outside the wider one; the map shows them as both",)
+
+
+def _parts(read_s: float, said: Said, write_s: float) -> dict[str, float]:
+    """Where the time went, in seconds."""
+    if said.segmentation is None:
+        return {"read": read_s, "write": write_s}
+    made = said.segmentation.seconds
+    restore_s = made["restore"] + made["postprocess"]
+    return {"read": read_s, "compute": said.seconds - restore_s, "restore": restore_s, "write": write_s}

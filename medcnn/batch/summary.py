@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from medcnn.batch.about import About
 from medcnn.batch.ledger import FAILED, OK, REJECTED, Row
 from medcnn.errors import NOTHING_TO_DO_EXIT_CODE
 from medcnn.io.discover import Skipped
@@ -23,20 +24,24 @@ def exit_code(rows: Sequence[Row]) -> int:
     return SOME_REJECTED_EXIT_CODE if good else ALL_REJECTED_EXIT_CODE
 
 
-def summary(
-    rows: Sequence[Row], skipped: Sequence[Skipped], *, computed: int, noun: str, word: Callable[[Row], str]
-) -> Iterator[str]:
-    """Lines for the terminal: counts, answers, what was rejected and what to do, flags. No references, no names.
+def answer(row: Row, kind: str) -> str:
+    """What an answered case is counted as."""
+    if kind == "classification":
+        return row.decision or "withheld"
+    if not row.masks:
+        return "withheld"
+    return "written" if row.expected_dice else "empty"
 
-    noun, word  how answers are called together, and one of them
-    """
+
+def summary(rows: Sequence[Row], skipped: Sequence[Skipped], about: About, *, computed: int) -> Iterator[str]:
+    """Lines for the terminal: counts, answers, what was rejected and what to do, flags. No references, no names."""
     by_status = Counter(row.status for row in rows)
     counts = ", ".join(f"{by_status[status]} {status}" for status in (OK, REJECTED, FAILED) if by_status[status])
     before = len(rows) - computed
     yield f"{_many(len(rows), 'case')}: {counts or 'nothing to do'}" + (f"; {before} stood already" if before else "")
-    decided = Counter(word(row) for row in rows if row.status == OK)
+    decided = Counter(answer(row, about.kind) for row in rows if row.status == OK)
     if decided:
-        yield f"{noun}: " + ", ".join(f"{word} {count}" for word, count in decided.most_common())
+        yield f"{about.noun}: " + ", ".join(f"{word} {count}" for word, count in decided.most_common())
     for status in (REJECTED, FAILED):
         yield from _reasons([row for row in rows if row.status == status], status)
     flags = Counter(flag.partition(":")[0] for row in rows for flag in row.flags)

@@ -22,7 +22,8 @@ from medcnn.config.fields import all_problems, nearest
 from medcnn.config.folders import conf_folder
 from medcnn.config.foreign import FORBIDDEN_KEYS, FORBIDDEN_VALUE, folder_problems
 from medcnn.config.model import MODEL_KINDS
-from medcnn.config.verbs import EvaluateConf, PredictConf, PrepareConf, TrainConf
+from medcnn.config.predict import PredictConf
+from medcnn.config.verbs import EvaluateConf, PrepareConf, TrainConf
 from medcnn.errors import UserError
 
 SCHEMAS: dict[str, type] = {

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from medcnn.config.model import MODEL_KINDS
+from medcnn.config.predict import PredictConf
 from medcnn.config.verbs import TrainConf
 
 # What may change between a run and its resumption without changing what is trained.
@@ -39,6 +40,15 @@ def load_config(path: Path) -> TrainConf:
     model = MODEL_KINDS[found["model"]["name"]]()
     conf = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConf(model=model)), found))
     assert isinstance(conf, TrainConf)
+    return conf
+
+
+def predict_conf(found: dict[str, Any]) -> PredictConf:
+    """What asdict made of it: how another process learns what it is asked."""
+    from omegaconf import OmegaConf
+
+    conf = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PredictConf), found))
+    assert isinstance(conf, PredictConf)
     return conf
 
 

@@ -144,25 +144,6 @@ class EvaluateConf:
 
 
 @dataclass
-class PredictConf:
-    """python -m medcnn.predict."""
-
-    package: str = MISSING  # a model package, or a run folder; typed as model=, see compose.SPELLED
-    input: str = MISSING  # a folder of scans, or one scan
-    output: str = MISSING
-    inference: InferenceConf = field(default_factory=InferenceConf)
-    privacy: PrivacyConf = field(default_factory=PrivacyConf)
-    split_by: list[str] = field(default_factory=list)  # of a series with several volumes: echo, time ...
-    explain: str = choice("gradcam", "gradcam", "none")  # a picture per case; of a segmenter the contours
-    probabilities: bool = False  # of segmenters: a map for each structure too
-    dicom_seg: bool = True  # of segmenters: a DICOM segmentation too, where the scan is a DICOM series
-    modules: list[str] = field(default_factory=list)  # that a package of your own network may be imported from
-
-    def problems(self) -> Iterator[str]:
-        yield from split_by_problems(self.split_by)
-
-
-@dataclass
 class PrepareConf:
     """python -m medcnn.prepare."""
 

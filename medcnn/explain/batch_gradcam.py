@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from medcnn.explain.gradcam import Heat, target_layer
+from medcnn.inference.questions import questions
 
 
 def grad_cams(network: nn.Module, images: npt.NDArray[np.float32], class_indices: Sequence[int]) -> Heat:
@@ -18,7 +19,15 @@ def grad_cams(network: nn.Module, images: npt.NDArray[np.float32], class_indices
     The same arithmetic, differentiated from the last convolutional map on only. Imports no monai.
     """
     device = next(network.parameters()).device
-    batch = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    asked, heats = 0, []
+    for question, count in questions(images, device):
+        classes = [*class_indices[asked : asked + count], *[0] * (len(question) - count)]
+        heats.append(_grad_cams(network, torch.from_numpy(question).to(device), classes)[:count])
+        asked += count
+    return np.concatenate(heats)
+
+
+def _grad_cams(network: nn.Module, batch: torch.Tensor, class_indices: Sequence[int]) -> Heat:
     maps: list[torch.Tensor] = []
 
     def cut(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
@@ -29,7 +38,7 @@ def grad_cams(network: nn.Module, images: npt.NDArray[np.float32], class_indices
     try:
         with torch.enable_grad():
             logits = network(batch)
-            score = logits[torch.arange(len(batch), device=device), list(class_indices)].sum()
+            score = logits[torch.arange(len(batch), device=batch.device), list(class_indices)].sum()
             (slope,) = torch.autograd.grad(score, maps[0])
     finally:
         hook.remove()

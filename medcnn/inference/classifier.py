@@ -13,6 +13,7 @@ from torch import nn
 from medcnn.evaluation.arrays import Kind
 from medcnn.evaluation.calibration import apply_temperature
 from medcnn.evaluation.decisions import decide
+from medcnn.inference.questions import questions
 
 Image = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -71,7 +72,7 @@ class Classifier:
     networks: Sequence[nn.Module]
     rule: OutputRule
     device: torch.device
-    batch_cases: int = 64
+    batch_cases: int = 64  # of whoever collects scans to ask about
     shifts: int = 0
 
     def with_rule(self, rule: OutputRule) -> Classifier:
@@ -81,10 +82,10 @@ class Classifier:
     @torch.inference_mode()
     def logits(self, images: Image) -> Scores:
         """(n, C, *size) prepared scans -> (n, K), each scan by itself: no answer depends on its neighbours."""
-        rows = []
-        for start in range(0, len(images), self.batch_cases):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + self.batch_cases])).to(self.device)
-            rows.append(self._batch_logits(batch).cpu().numpy())
+        rows = [
+            self._batch_logits(torch.from_numpy(question).to(self.device))[:count].cpu().numpy()
+            for question, count in questions(images, self.device)
+        ]
         return np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, len(self.rule.class_names)))
 
     def _batch_logits(self, batch: torch.Tensor) -> torch.Tensor:

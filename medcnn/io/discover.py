@@ -12,9 +12,10 @@ from itertools import chain, islice
 from pathlib import Path
 
 from medcnn.io.content import Content, content_of
-from medcnn.io.dicom.series import Header, header_of
+from medcnn.io.dicom.series import SERIES_MODALITIES, Header, header_of
 from medcnn.io.files import FileStart, is_passed_over, is_usable
 from medcnn.io.nifti.kin import pair_of
+from medcnn.io.nifti.shape import shape_by_head
 from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.read import rejecting
 from medcnn.io.reference import Reference
@@ -35,6 +36,10 @@ class Found:
     series      Series Instance UID, and study its Study Instance UID: private, to match tables with scans
     label       an archive row's own label; () elsewhere
     facts       for columns of a manifest: scanner, sex, age_years, view, and what picked the volume
+    description  the series' own, as somebody typed it: only to be searched in; never logged, never written
+    slices      planes that the header promises: images or frames of a series, the third dimension of a NIfTI, 1 for a
+                picture; 0 where only reading tells (a mosaic, a damaged header)
+    spatial_dims  of the scan: 2 or 3; None where the header does not decide it
     """
 
     reference: str
@@ -46,6 +51,9 @@ class Found:
     series: str = field(default="", repr=False)
     study: str = field(default="", repr=False)
     facts: dict[str, str] = field(default_factory=dict)
+    description: str = field(default="", repr=False)
+    slices: int = 0
+    spatial_dims: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +160,27 @@ def _content(start: FileStart, base: Path) -> Header | list[Found]:
         case Content.DICOM:
             return header_of(path, start)
         case Content.ARCHIVE:
-            from medcnn.io.archive import rows
+            return _rows(path, reference)
+        case Content.NIFTI:
+            shape = shape_by_head(start.head)
+            slices = shape[2] if len(shape) > 2 else min(len(shape), 1)
+            return [Found(reference, slices=slices, spatial_dims=min(len(shape), 3) or None)]
+        case Content.PICTURE:
+            return [Found(reference, slices=1, spatial_dims=2)]
 
-            return [Found(str(Reference(reference, row=(part, row))), label=label) for part, row, label in rows(path)]
-        case _:
-            return [Found(reference)]
+
+def _rows(path: Path, reference: str) -> list[Found]:
+    """Every row of an archive of arrays."""
+    from medcnn.io.archive import members, rows
+
+    shapes = members(path)
+    found = []
+    for part, row, label in rows(path):
+        _, *sides = shapes[f"{part}_images"]
+        is_volume = len(sides) == 3 and sides[-1] != 3  # three at the end are colours
+        named = str(Reference(reference, row=(part, row)))
+        found.append(Found(named, label=label, slices=sides[0] if is_volume else 1, spatial_dims=2 + is_volume))
+    return found
 
 
 def _files(folder: Path) -> Iterator[Path | Skipped]:
@@ -241,13 +265,18 @@ def _parts(reference: Reference, members: list[Header], split_by: Sequence[str],
     slices = without_copies([one for header in members for one in slices_of(open_image(header.path), detile=detile)])
     of_file = {header.path: header for header in members}
     return [
-        _found(replace(reference, chosen=name), [of_file[path] for path in sorted({one.file.path for one in part})])
+        _found(
+            replace(reference, chosen=name),
+            [of_file[path] for path in sorted({one.file.path for one in part})],
+            slices=len(part),
+        )
         for name, part in split(slices, split_by).items()
     ]
 
 
-def _found(reference: Reference, members: list[Header]) -> Found:
+def _found(reference: Reference, members: list[Header], slices: int | None = None) -> Found:
     first = members[0]
+    slices = _slices(members) if slices is None else slices
     chosen = tuple(f"{key}={value}" for key, value in reference.chosen)
     return Found(
         str(reference),
@@ -258,7 +287,23 @@ def _found(reference: Reference, members: list[Header]) -> Found:
         series=first.series,
         study=first.study,
         facts=dict(first.facts) | dict(reference.chosen),
+        description=first.description,
+        slices=slices,
+        spatial_dims=_spatial_dims(first, slices),
     )
+
+
+def _slices(members: list[Header]) -> int:
+    """A file copied twice counts once; 0 where one is a mosaic."""
+    frames = {header.uid or str(header.path): header.frames for header in members}
+    return 0 if 0 in frames.values() else sum(frames.values())
+
+
+def _spatial_dims(first: Header, slices: int) -> int | None:
+    """As io.read takes them: slices of a series are a volume, one alone a picture; frames of an X-ray are neither."""
+    if slices == 1:
+        return 2
+    return 3 if first.modality in SERIES_MODALITIES and slices > 1 else None
 
 
 def _localizer() -> Rejection:

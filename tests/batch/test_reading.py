@@ -15,6 +15,7 @@ from medcnn.batch import reading
 from medcnn.batch.answers import Shown
 from medcnn.batch.cases import Case, list_cases
 from medcnn.batch.classifying import batches
+from medcnn.batch.outcome import Asked
 from medcnn.batch.reading import READERS, Reader
 from medcnn.data.prepared import prepared_entry
 from medcnn.data.privacy import Keyring
@@ -32,11 +33,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def listed(folder: Path) -> list[Case]:
-    return list_cases(folder, Keyring(b"k" * 32)).cases
+def listed(folder: Path) -> list[Asked]:
+    return [Asked(case, case.reference) for case in list_cases(folder, Keyring(b"k" * 32)).cases]
 
 
-def reader(folder: Path, is_done: Callable[[Case, str], bool]) -> Reader[Shown]:
+def reader(folder: Path, is_done: Callable[[Asked, str], bool]) -> Reader[Shown]:
     def prepare(scan: Scan) -> Shown:
         return Shown(prepared_entry(scan, STEPS), None)
 
@@ -89,20 +90,20 @@ def test_content_decides_the_hash(folder: Path) -> None:
 
 def test_what_vanished_is_a_rejection(folder: Path) -> None:
     one = reader(folder, lambda case, digest: False).one
-    read = one(Case("c", "gone.png"))
+    read = one(Asked(Case("c", "gone.png"), "gone"))
     assert read.rejection is not None
     assert (read.rejection.code, read.input_sha256) == (Reason.READ_ERROR, "")
 
 
 def test_the_headers_own_rejection_stands(folder: Path) -> None:
     known = Rejection(Reason.META_INVALID, "x", "y")
-    read = reader(folder, lambda case, digest: False).one(Case("c", "00.png", known))
+    read = reader(folder, lambda case, digest: False).one(Asked(Case("c", "00.png", known), "00"))
     assert read.rejection is known
     assert len(read.input_sha256) == 64
 
 
 def test_batches_hold_so_many_questions(folder: Path) -> None:
-    reads = reader(folder, lambda case, digest: case.reference < "10").all(listed(folder))
+    reads = reader(folder, lambda asked, digest: asked.case.reference < "10").all(listed(folder))
     sizes = [sum(not read.is_done for read in batch) for batch in batches(reads, 8)]
     assert sum(sizes) == 20
     assert max(sizes) == 8

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from dicom_checks import dciodvfy_errors
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from medcnn.geometry import LPS_TO_RAS, Geometry
+from medcnn.io.dicom.result_object import own_code
 from medcnn.io.dicom.seg import read_masks, read_seg, referenced_series, segments
 from medcnn.io.dicom.seg_write import NOTICE, Algorithm, Form, seg_bytes, write_seg
 from medcnn.io.dicom.segment import Code, Segment
@@ -195,6 +197,47 @@ def test_the_same_result_is_the_same_object(written: Any) -> None:
         data = pydicom.dcmread(pydicom.filebase.DicomBytesIO(other))
         assert data.SOPInstanceUID != pydicom.dcmread(path).SOPInstanceUID
         assert data.SeriesInstanceUID != pydicom.dcmread(path).SeriesInstanceUID
+
+
+def test_a_result_is_dated_by_its_sources_and_never_by_the_clock(scan_of: Callable[..., Any]) -> None:
+    def dated(number: int, data: Dataset) -> None:
+        identified(number, data)
+        data.AcquisitionDate, data.AcquisitionTime = "20260102", f"03040{number}.25"
+
+    files, scan = scan_of(change=dated)
+    data = pydicom.dcmread(
+        pydicom.filebase.DicomBytesIO(seg_bytes(blobs(), scan.geometry, files, [LIVER, SPLEEN], MODEL))
+    )
+    dates = {element.keyword: str(element.value) for element in data.iterall() if element.VR in ("DA", "TM", "DT")}
+    assert dates.pop("StudyDate") == "20260101"
+    assert (dates.pop("StudyTime"), dates.pop("PatientBirthDate")) == ("", "")
+    assert {word: value for word, value in dates.items() if word.endswith("Date")} == dict.fromkeys(
+        ("InstanceCreationDate", "ContentDate"), "20260102"
+    )
+    assert (data.ContentTime, data.InstanceCreationTime) == ("030407", "030407")
+    assert data.ContributingEquipmentSequence[-1].ContributionDateTime == "20260102030407"
+
+
+def test_a_lossy_source_that_does_not_say_how_lossy(scan_of: Callable[..., Any], tmp_path: Path) -> None:
+    def lossy(number: int, data: Dataset) -> None:
+        identified(number, data)
+        data.LossyImageCompression = "01"
+
+    files, scan = scan_of(change=lossy)
+    write_seg(tmp_path / "seg.dcm", blobs(), scan.geometry, files, [LIVER, SPLEEN], MODEL)
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert data.LossyImageCompression == "01"
+    assert dciodvfy_errors(tmp_path / "seg.dcm") == []
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_dciodvfy_finds_no_error(scan_of: Callable[..., Any], tmp_path: Path, orientation: str) -> None:
+    files, scan = scan_of(orientation)
+    thing = Segment(2, "Thing", own_code("Thing"))
+    write_seg(tmp_path / "seg.dcm", blobs(), scan.geometry, files, [LIVER, thing], MODEL)
+    assert dciodvfy_errors(tmp_path / "seg.dcm") == []
+    write_seg(tmp_path / "seg.dcm", 0 * blobs(), scan.geometry, files, [LIVER, thing], MODEL)
+    assert dciodvfy_errors(tmp_path / "seg.dcm") == []
 
 
 def test_a_result_carries_the_study_the_model_and_the_notice(written: Any) -> None:
@@ -474,6 +517,7 @@ def test_an_enhanced_source_is_referred_to_frame_by_frame(tmp_path: Path, bundle
     labels[100:200, 50:80, 1] = 1
     write_seg(tmp_path / "seg.dcm", labels, scan.geometry, [path], [LIVER], MODEL)
     assert np.array_equal(read_seg(tmp_path / "seg.dcm", scan.geometry)[0], labels)
+    assert dciodvfy_errors(tmp_path / "seg.dcm") == []
     data = pydicom.dcmread(tmp_path / "seg.dcm")
     (group,) = data.PerFrameFunctionalGroupsSequence
     (source,) = group.DerivationImageSequence[0].SourceImageSequence
@@ -498,6 +542,15 @@ def test_nobody_is_told_whose_scan_it_is(
     files, scan = scan_of(change=unusual)
     seg_bytes(np.zeros(SIZE, np.uint8), scan.geometry, files, [LIVER], MODEL)
     files, scan = scan_of(change=wrong, folder="wrong")
+    content = seg_bytes(blobs(), scan.geometry, files, [LIVER, SPLEEN], MODEL)
+    data = pydicom.dcmread(pydicom.filebase.DicomBytesIO(content))
+    assert (data.PatientSex, data.PatientBirthDate, data.PatientID) == ("", "", "canary-id")
+
+    def unusable(number: int, data: Dataset) -> None:
+        identified(number, data)
+        data.PatientID = "canary" * 20
+
+    files, scan = scan_of(change=unusable, folder="unusable")
     assert refused(seg_bytes, blobs(), scan.geometry, files, [LIVER, SPLEEN], MODEL).code is Reason.TAG_INVALID
     assert "anary" not in caplog.text
     assert not [warning for warning in recwarn if "anary" in str(warning.message)]
@@ -541,6 +594,7 @@ def test_V23_labels_of_one_volume_of_a_scanners_series(
     sources = source_files(root, reference)
     write_seg(path, labels, scan.geometry, sources, [LIVER, SPLEEN], MODEL, chosen=dict(parsed.chosen))
     assert np.array_equal(read_seg(path, scan.geometry)[0], labels)
+    assert dciodvfy_errors(path) == []
     volume = segread(path).get_volume(combine_segments=True)
     for number in (1, 2):
         there = volume.map_indices_to_reference(np.argwhere(volume.array == number).mean(axis=0)[None])[0]

@@ -154,3 +154,107 @@ def test_a_slow_drive_is_read_ahead_and_nothing_changes(
     monkeypatch.setattr(FileStart, "of", slowly)
     assert list(discover(tmp_path)) == at_once
     assert threads == {"", "medcnn-discover"}, "the first files by themselves, the others ahead"
+
+
+def found_by_reference(root: Path, **asked: object) -> dict[str, Found]:
+    return {case.reference: case for case in discover(root, **asked) if isinstance(case, Found)}  # type: ignore[arg-type]
+
+
+def test_the_series_description_is_found_and_shown_nowhere(
+    tmp_path: Path, write_series: Write, write_image: Write, phantom: np.ndarray
+) -> None:
+    def described(_: int, data: Dataset) -> None:
+        data.SeriesDescription = "t1 mprage of Doe^Jane"
+
+    write_series(phantom, change=described)
+    write_image(
+        np.ones((2, 2), "u2"), "umlaut.dcm", SpecificCharacterSet="ISO_IR 100", SeriesDescription="Sch\u00e4del"
+    )
+    write_image(np.ones((2, 2), "u2"), "none.dcm")
+    cases = found_by_reference(tmp_path)
+    assert {reference: case.description for reference, case in cases.items()} == {
+        "series": "t1 mprage of Doe^Jane",
+        "umlaut.dcm": "Sch\u00e4del",
+        "none.dcm": "",
+    }
+    assert "Doe" not in repr(cases)
+
+
+@pytest.mark.filterwarnings("ignore:Failed to (en|de)code")
+def test_a_description_that_cannot_be_read_rejects_nothing(write_image: Write) -> None:
+    path = write_image(np.ones((2, 2), "u2"), SpecificCharacterSet="ISO 2022 IR 87", SeriesDescription="x" * 8)
+    path.write_bytes(path.read_bytes().replace(b"x" * 8, b"\x1b$B\xff\xfe\xff\xfe\x81"))
+    assert names(path) == ["one.dcm"]
+
+
+def test_slices_and_dimensions_by_the_header(
+    tmp_path: Path, write_series: Write, write_image: Write, write_nifti: Write, phantom: np.ndarray
+) -> None:
+    series = write_series(phantom)
+    shutil.copy(series / "002.dcm", series / "again.dcm")
+    (tmp_path / "single").mkdir()
+    shutil.copy(series / "001.dcm", tmp_path / "single" / "one.dcm")
+    data = pydicom.dcmread(tmp_path / "single" / "one.dcm")
+    data.SeriesInstanceUID = "1.2.77"
+    data.save_as(tmp_path / "single" / "one.dcm")
+    write_image(np.ones((2, 2), "u2"), "xray.dcm")
+    write_image(np.ones((3, 2, 2), "u2"), "film.dcm", NumberOfFrames=3)
+    write_nifti(phantom, "volume.nii")
+    write_nifti(phantom, "volume.nii.gz")
+    write_nifti(np.stack([phantom, phantom], axis=3), "times.nii.gz")
+    write_nifti(phantom[:, :, 0], "plane.nii")
+    write_nifti(phantom, "odd.nii", dim=[3, 6, 0, 8, 1, 1, 1, 1])
+    Image.fromarray(np.ones((2, 2), np.uint8)).save(tmp_path / "photo.png")
+    arrays = {"train_images": (1, 7, 9), "val_images": (1, 7, 9, 3), "test_images": (1, 5, 7, 9)}
+    np.savez_compressed(tmp_path / "a.npz", **{name: np.zeros(shape, np.uint8) for name, shape in arrays.items()})
+    found = {reference: (case.slices, case.spatial_dims) for reference, case in found_by_reference(tmp_path).items()}
+    assert found == {
+        "series": (8, 3),
+        "single/one.dcm": (1, 2),
+        "xray.dcm": (1, 2),
+        "film.dcm": (3, None),
+        "volume.nii": (8, 3),
+        "volume.nii.gz": (8, 3),
+        "times.nii.gz": (8, 3),
+        "plane.nii": (1, 2),
+        "odd.nii": (0, None),
+        "photo.png": (1, 2),
+        "a.npz#row=train/0": (1, 2),
+        "a.npz#row=val/0": (1, 2),
+        "a.npz#row=test/0": (5, 3),
+    }
+
+
+def test_a_volume_of_a_series_that_holds_several_has_its_own_slices(
+    tmp_path: Path, write_series: Write, phantom: np.ndarray
+) -> None:
+    def echo(number: int, data: Dataset) -> None:
+        data.EchoTime = "10" if number % 2 else "20"
+        data.ImagePositionPatient = [0, 0, 2.5 * (number // 2)]
+
+    write_series(phantom, change=echo)
+    assert found_by_reference(tmp_path)["series"].slices == 8
+    parts = found_by_reference(tmp_path, split_by=["echo"])
+    assert {reference: (case.slices, case.spatial_dims) for reference, case in parts.items()} == {
+        "series#echo=10": (4, 3),
+        "series#echo=20": (4, 3),
+    }
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_dimensions_by_the_first_bytes_are_nibabels(order: str, packed: bool) -> None:
+    import gzip
+
+    import nibabel
+
+    from medcnn.io.nifti.shape import shape_by_head
+
+    for kind, endianness in ((nibabel.Nifti1Header, order), (nibabel.Nifti2Header, order)):
+        for shape in ((3, 4), (3, 4, 5), (3, 4, 1), (3, 4, 5, 1), (3, 4, 5, 6)):
+            header = kind(endianness=endianness)
+            header.set_data_shape(shape)
+            content = header.binaryblock + bytes(4000)
+            head = gzip.compress(content) if packed else content
+            assert shape_by_head(head) == (shape[:3] if shape[3:] == (1,) else shape)
+    assert shape_by_head(b"") == shape_by_head(b"\x1f\x8bnonsense") == shape_by_head(bytes(999)) == ()

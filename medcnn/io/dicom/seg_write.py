@@ -1,65 +1,76 @@
 """A label map written as a DICOM segmentation of the series it was predicted on.
 
-The object belongs to the patient's study and carries its identifiers, as DICOM requires of a result. Its UIDs follow
-from the sources, the model and the labels alone, so that the same result written again is the same object.
+The object belongs to the patient's study and carries its identifiers, as DICOM requires of a result.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import logging
-import uuid
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.dataset import Dataset
 
 from medcnn.geometry import Geometry
-from medcnn.io.dicom.header import reader_errors
-from medcnn.io.dicom.seg_source import Source, source_of
+from medcnn.io.dicom.header import text
+from medcnn.io.dicom.result_object import (
+    LONGEST,
+    NOTICE,
+    SEG_SERIES,
+    Algorithm,
+    common,
+    concept,
+    dicom_bytes,
+    key_of,
+    noticed,
+    quietly,
+    schemes,
+    settle,
+    uid,
+)
+from medcnn.io.dicom.seg_source import source_of
 from medcnn.io.dicom.segment import Code, Segment
+from medcnn.io.dicom.source import Source
 from medcnn.io.read import rejecting
 from medcnn.scan import Reason, ScanRejected
 from medcnn.whole_file import write_whole
 
-logging.getLogger("highdicom").setLevel(logging.CRITICAL)  # as pydicom's: what matters is a Rejection here
+__all__ = ["NOTICE", "Algorithm", "Form", "SegObject", "seg_bytes", "seg_of", "write_seg"]
 
 Labels = npt.NDArray[np.integer[Any]]
-
-NOTICE = "FOR RESEARCH USE ONLY"
-SERIES_NUMBER = 9001  # far from the numbers that scanners give
-_LONGEST = 64  # characters of a DICOM long string
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """What made the labels. digest: of the model's weights, in hex."""
-
-    name: str
-    version: str
-    digest: str
 
 
 @dataclass(frozen=True)
 class Form:
     """How a segmentation is stored and described.
 
-    kind     BINARY, which every archive takes, or LABELMAP, smaller and newer
-    created  stands in the object; give one time to a whole run and writing it again gives the same bytes
+    kind     BINARY, which every archive takes, or LABELMAP: newer, one frame a plane however many segments there are
+    created  what the object is dated by; None: the newest time that its sources give
     """
 
     kind: Literal["BINARY", "LABELMAP"] = "BINARY"
     description: str = "Segmentation"
-    series_number: int = SERIES_NUMBER
+    series_number: int = SEG_SERIES
     created: datetime | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SegObject:
+    """A segmentation as it is written, and what a report needs to refer to it.
+
+    found  the segments that have a voxel
+    """
+
+    content: bytes
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    found: frozenset[int]
 
 
 def write_seg(
@@ -90,32 +101,51 @@ def seg_bytes(
 ) -> bytes:
     """A DICOM segmentation of the scan that the sources make.
 
-    labels    (I, J, K) whole numbers on geometry's grid, 0 is background, the others are segments' numbers
-    geometry  as the scan was read; each source finds its plane in it by its own position
     sources   the scan's files, in any order: each plane of the grid once
     chosen    which part of the series the scan is, as in read_volume
-    Raises ScanRejected: GEOMETRY_MISMATCH where the sources are not the grid's planes, LABEL_VALUES.
+    The others as in seg_of. Raises ScanRejected, GEOMETRY_MISMATCH where the sources are not the grid's planes.
+    """
+    source = source_of(sources, geometry, chosen or {})
+    return seg_of(labels, geometry, source, segments, algorithm, form=form).content
+
+
+@rejecting
+def seg_of(
+    labels: Labels,
+    geometry: Geometry,
+    source: Source,
+    segments: Sequence[Segment],
+    algorithm: Algorithm,
+    *,
+    form: Form | None = None,
+) -> SegObject:
+    """A DICOM segmentation.
+
+    labels    (I, J, K) whole numbers on geometry's grid, 0 is background, the others are segments' numbers
+    geometry  as the scan was read
+    source    source_of(...) with the same geometry: each source with its plane of the grid
+    Raises ScanRejected: GEOMETRY_MISMATCH, LABEL_VALUES, TAG_INVALID.
     """
     form = form or Form()
-    numbers = _check_labels(labels, geometry, segments, form)
-    source = source_of(sources, geometry, chosen or {})
-    if not labels.any():
-        source = source.first_plane()  # an object needs a frame; one empty one says it all
-    planes: Labels = np.stack([place.of(labels) for place in source.places]).astype(
-        np.uint8 if max(numbers) < 256 else np.uint16
-    )
+    numbers, found = _check_labels(labels, geometry, segments, form)
+    if form.created is not None:
+        source = replace(source, moment=form.created.replace(microsecond=0))
     key = _key(source, labels, geometry, segments, algorithm, form)
-    with reader_errors(), warnings.catch_warnings():  # highdicom checks what the sources say of patient and study,
-        warnings.simplefilter("ignore")  # and its warnings quote it
-        written = _segmentation(planes, source, segments, algorithm, form, key)
+    if not found:
+        source = source.first_plane()  # an object needs a frame; one empty one says it all
+    dtype = np.uint8 if max(numbers) < 256 else np.uint16
+    with quietly():
+        written = _segmentation(_planes(labels, source, dtype), source, segments, algorithm, form, key)
         _restore_frame_numbers(written, source)
-        buffer = io.BytesIO()
-        pydicom.dcmwrite(buffer, written, enforce_file_format=True)
-    return buffer.getvalue()
+        content = dicom_bytes(written)
+    own_class, instance, series = (text(written, f"{of}UID") for of in ("SOPClass", "SOPInstance", "SeriesInstance"))
+    return SegObject(content, own_class, instance, series, found)
 
 
-def _check_labels(labels: Labels, geometry: Geometry, segments: Sequence[Segment], form: Form) -> list[int]:
-    """The segments' numbers, ascending."""
+def _check_labels(
+    labels: Labels, geometry: Geometry, segments: Sequence[Segment], form: Form
+) -> tuple[list[int], frozenset[int]]:
+    """The segments' numbers, ascending, and those that have a voxel."""
     if labels.shape != geometry.shape_vox:
         raise ScanRejected(
             Reason.GEOMETRY_MISMATCH,
@@ -128,10 +158,18 @@ def _check_labels(labels: Labels, geometry: Geometry, segments: Sequence[Segment
         raise _values("segments need numbers of their own from 1 to 65535")
     if form.kind == "BINARY" and not consecutive:
         raise _values("the segments of a BINARY segmentation are numbered 1, 2, 3 ... without a gap")
-    used = {int(value) for value in np.unique(labels)} - {0}
+    used = {int(value) for plane in labels for value in np.unique(plane)} - {0}  # of all at once: copies of a large map
     if unknown := sorted(used - set(numbers)):
         raise _values(f"the labels hold {', '.join(map(str, unknown[:5]))}, which no segment describes")
-    return numbers
+    return numbers, frozenset(used)
+
+
+def _planes(labels: Labels, source: Source, dtype: type[np.unsignedinteger[Any]]) -> Labels:
+    """(planes, rows, columns), in the order of the sources."""
+    planes: Labels = np.empty((len(source.places), *source.places[0].of(labels).shape), dtype)
+    for plane, place in zip(planes, source.places, strict=True):
+        plane[...] = place.of(labels)
+    return planes
 
 
 def _segmentation(
@@ -139,31 +177,22 @@ def _segmentation(
 ) -> Dataset:
     from highdicom.seg import Segmentation
 
-    created = form.created or datetime.now()
+    words = " ".join([form.description, algorithm.name, *(segment.label for segment in segments)])
     written: Dataset = Segmentation(
         source_images=source.headers,
         further_source_images=source.further or None,
         pixel_array=planes,
         segmentation_type=form.kind,
         segment_descriptions=_descriptions(segments, algorithm),
-        series_instance_uid=_uid(key, "series"),
         series_number=form.series_number,
-        sop_instance_uid=_uid(key, "instance"),
-        instance_number=1,
-        manufacturer="medcnn",
-        manufacturer_model_name=algorithm.name[:_LONGEST],
-        software_versions=algorithm.version[:_LONGEST],
-        device_serial_number=algorithm.digest[:_LONGEST] or "none",
         content_label="SEGMENTATION",
-        content_description=_noticed(form.description),
-        series_description=_noticed(form.description),
-        content_date=created.date(),
-        content_time=created.time().replace(microsecond=0),
+        content_description=noticed(form.description),
+        coding_schemes=schemes([segment.code for segment in segments]),
+        **common(source, algorithm, key, form.description),
     )
     written.BurnedInAnnotation = "NO"
-    written.InstanceCreationDate, written.InstanceCreationTime = written.ContentDate, written.ContentTime
-    written.ContributingEquipmentSequence[-1].ContributionDateTime = created.strftime("%Y%m%d%H%M%S")  # highdicom's own
-    organization = _uid(key, "dimensions")
+    settle(written, source, words)
+    organization = uid(key, "dimensions")
     for item in [*written.DimensionOrganizationSequence, *written.DimensionIndexSequence]:
         item.DimensionOrganizationUID = organization
     return written
@@ -174,29 +203,23 @@ def _descriptions(segments: Sequence[Segment], algorithm: Algorithm) -> list[Any
     from highdicom.seg import SegmentDescription
 
     identification = AlgorithmIdentificationSequence(
-        name=algorithm.name[:_LONGEST],
-        family=_concept(Code("DCM", "123110", "Artificial Intelligence")),
-        version=algorithm.version[:_LONGEST],
+        name=algorithm.name[:LONGEST],
+        family=concept(Code("DCM", "123110", "Artificial Intelligence")),
+        version=algorithm.version[:LONGEST],
         source="medcnn",
         parameters={"model": algorithm.digest},
     )
     return [
         SegmentDescription(
             segment_number=segment.number,
-            segment_label=segment.label[:_LONGEST],
-            segmented_property_category=_concept(segment.category),
-            segmented_property_type=_concept(segment.code),
+            segment_label=segment.label[:LONGEST],
+            segmented_property_category=concept(segment.category),
+            segmented_property_type=concept(segment.code),
             algorithm_type=segment.algorithm,
             algorithm_identification=None if segment.algorithm == "MANUAL" else identification,
         )
         for segment in sorted(segments, key=lambda segment: segment.number)
     ]
-
-
-def _concept(code: Code) -> Any:
-    from highdicom.sr import CodedConcept
-
-    return CodedConcept(code.value, code.scheme, code.meaning[:_LONGEST])
 
 
 def _restore_frame_numbers(written: Dataset, source: Source) -> None:
@@ -223,23 +246,12 @@ def _key(
     algorithm: Algorithm,
     form: Form,
 ) -> bytes:
-    """A digest of all that makes this object what it is; not of when it was made."""
-    digest = hashlib.sha256()
-    said = (sorted(source.uids), source.frames, geometry.shape_vox, tuple(segments), algorithm)
-    said_of_form = (form.kind, form.description, form.series_number)
-    digest.update(repr((said, said_of_form)).encode())
-    digest.update(np.round(geometry.affine, 6).tobytes())
-    digest.update(np.ascontiguousarray(labels, dtype="<i4").tobytes())
-    return digest.digest()
-
-
-def _uid(key: bytes, what: str) -> str:
-    """PS3.5 B.2: 2.25 and a UUID as a whole number."""
-    return f"2.25.{uuid.UUID(bytes=hashlib.sha256(key + what.encode()).digest()[:16], version=5).int}"
-
-
-def _noticed(description: str) -> str:
-    return f"{description[: _LONGEST - len(NOTICE) - 2]}, {NOTICE}" if description else NOTICE
+    content = hashlib.sha256(np.round(geometry.affine, 6).tobytes())
+    for plane in labels:  # plane by plane: a copy of a large map in four bytes would cost more than all else
+        content.update(np.ascontiguousarray(plane, dtype="<i4").tobytes())
+    described = sorted(segments, key=lambda segment: segment.number)
+    said_of_form = form.kind, form.description, form.series_number
+    return key_of(source, "SEG", geometry.shape_vox, described, algorithm, said_of_form, content.hexdigest())
 
 
 def _values(found: str) -> ScanRejected:

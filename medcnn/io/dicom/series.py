@@ -24,7 +24,7 @@ SERIES_TAGS = frozenset(
         *("SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality"),
         *("Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "ViewPosition"),
         *("PatientID", "PatientSex", "PatientAge", "BodyPartExamined"),
-        *("StudyInstanceUID", "SeriesInstanceUID", "Rows"),
+        *("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "NumberOfFrames", "Rows"),
     )
 )
 _STOP = 0x00280011  # just behind Rows
@@ -35,7 +35,9 @@ _KEPT = 100_000
 class Header:
     """What grouping needs to know of one DICOM image file.
 
-    facts  of the scanner and the person, for columns of a manifest: scanner, sex, age_years, view
+    facts        of the scanner and the person, for columns of a manifest: scanner, sex, age_years, view
+    frames       1 where the file does not say; 0 for a mosaic, whose slices only its pixels' own header counts
+    description  of the series, as somebody typed it: never logged, never written
     """
 
     path: Path
@@ -47,6 +49,8 @@ class Header:
     patient_id: str = field(repr=False)
     is_localizer: bool
     facts: tuple[tuple[str, str], ...]
+    frames: int = 1
+    description: str = field(default="", repr=False)
 
     @property
     def belongs_to_a_series(self) -> bool:
@@ -92,6 +96,7 @@ def _read(path: Path, start: FileStart | None) -> Header:
 
 
 def _header(file: DicomFile) -> Header:
+    kinds = file.text("ImageType").upper().split("\\")
     return Header(
         path=file.path,
         series=intern(uid_of(file, "SeriesInstanceUID")),
@@ -100,9 +105,25 @@ def _header(file: DicomFile) -> Header:
         modality=intern(file.text("Modality").upper()),
         body_part=intern(file.text("BodyPartExamined").upper()),
         patient_id=intern(file.text("PatientID")),
-        is_localizer="LOCALIZER" in file.text("ImageType").upper().split("\\"),
+        is_localizer="LOCALIZER" in kinds,
         facts=tuple(_facts(file)),
+        frames=0 if "MOSAIC" in kinds else _frames(file),
+        description=_description(file),
     )
+
+
+def _frames(file: DicomFile) -> int:
+    """As the header claims; whether they are there shows when the scan is read."""
+    claimed = file.text("NumberOfFrames")
+    return max(1, int(claimed)) if claimed.isascii() and claimed.isdecimal() and len(claimed) < 10 else 1
+
+
+def _description(file: DicomFile) -> str:
+    """Only to be searched in, so one that cannot be read is none."""
+    try:
+        return intern(file.text("SeriesDescription"))
+    except ScanRejected:
+        return ""
 
 
 def _facts(file: DicomFile) -> list[tuple[str, str]]:

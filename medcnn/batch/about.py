@@ -1,0 +1,57 @@
+"""What whoever leads a run must know of a model, without opening it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from medcnn.inference.expectation import Expectation
+from medcnn.io.options import Reading
+
+
+@dataclass(frozen=True)
+class About:
+    """Sent as JSON by the process that opened the model.
+
+    model, settings  digests: of the package, and of what else decides an answer
+    names            classes, or structures
+    codes            class or structure -> SNOMED CT code
+    spatial_dims     of the scans that it takes
+    preparation      of the scans, and asking: model.json's parts, with what this run asked otherwise
+    """
+
+    kind: Literal["classification", "segmentation"]
+    model: str
+    settings: str
+    task: str
+    intended_use: str
+    names: tuple[str, ...]
+    codes: dict[str, str]
+    spatial_dims: int
+    reading: Reading
+    expects: Expectation
+    members: int = 1
+    preparation: dict[str, Any] = field(default_factory=dict)
+    inference: dict[str, Any] = field(default_factory=dict)
+    seconds_per_tile: float | None = None
+
+    @property
+    def noun(self) -> str:
+        """What the summary counts."""
+        return "masks" if self.kind == "segmentation" else "decisions"
+
+    def as_json(self) -> dict[str, Any]:
+        """For another process."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {**plain, "reading": asdict(self.reading), "expects": self.expects.as_json()}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> About:
+        """As it was sent."""
+        nouns = {
+            "names": tuple(found["names"]),
+            "reading": Reading(**found["reading"]),
+            "expects": Expectation.from_json(found["expects"]),
+        }
+        return cls(**{**found, **nouns})
