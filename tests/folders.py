@@ -36,6 +36,7 @@ def write_dicom(path: Path, grey: np.ndarray, **elements: Any) -> Path:
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.SOPClassUID, data.SOPInstanceUID, data.SeriesInstanceUID = CR, generate_uid(), generate_uid()
+    data.StudyInstanceUID = generate_uid()
     data.Modality, data.BodyPartExamined = "CR", "CHEST"
     data.Rows, data.Columns = grey.shape
     data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0

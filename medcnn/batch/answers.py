@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from medcnn.batch.overlay import Words, overlay_png
+from medcnn.batch.masks import Grid
+from medcnn.batch.overlay import Words, overlay_page
+from medcnn.batch.page import Page
 from medcnn.batch.reading import Read, failure
 from medcnn.batch.view import Heat, View
 from medcnn.data.cache import Entry
@@ -20,10 +22,11 @@ _SHOWN = 4  # of many classes, the most probable
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A prepared scan, and as a person looks at it where overlays are drawn."""
+    """A prepared scan, and as a person looks at it where pictures are drawn. grid: the scan's own."""
 
     entry: Entry
     view: View | None
+    grid: Grid
 
     @property
     def nbytes(self) -> int:
@@ -33,10 +36,10 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What is said about one case, and how it is shown; or why nothing can be said."""
+    """What is said about one case, and where the networks looked; or why nothing can be said."""
 
     prediction: Prediction | None = None
-    overlay: bytes | None = None
+    heat: Heat | None = None
     rejection: Rejection | None = None
 
 
@@ -92,21 +95,10 @@ def heats(
     return [np.asarray(next(drawn), np.float32) if is_shown else None for is_shown in shown]
 
 
-def explained(
-    package: ClassifierPackage, read: Read[Shown], prediction: Prediction, heat: Heat | Rejection | None
-) -> Answer:
-    """With its overlay; a picture that cannot be drawn fails its case, since nobody would look twice for it."""
-    if isinstance(heat, Rejection):
-        return Answer(rejection=heat)
-    view = read.prepared.view if read.prepared is not None else None
-    if view is None or heat is None:
-        return Answer(prediction)
-    try:
-        name = package.classifier.rule.class_names[shown_class(package, prediction)]
-        return Answer(prediction, overlay_png(view, heat, _words(package, read.case.case_id, prediction, name, heat)))
-    except Exception as error:
-        rejection = failure(error)
-        return Answer(rejection=replace(rejection, found=f"{rejection.found}, while the overlay was drawn"))
+def overlay(package: ClassifierPackage, case_id: str, view: View, prediction: Prediction, heat: Heat) -> Page:
+    """The scan under its heat map, with what was answered."""
+    name = package.classifier.rule.class_names[shown_class(package, prediction)]
+    return overlay_page(view, heat, _words(package, case_id, prediction, name, heat))
 
 
 def shown_class(package: ClassifierPackage, prediction: Prediction) -> int:

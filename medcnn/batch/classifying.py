@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 from medcnn.batch.about import About
-from medcnn.batch.answers import Answer, Shown, explained, heats, predictions
+from medcnn.batch.answer_files import AnswerFiles, Wanted
+from medcnn.batch.answers import Answer, Shown, heats, predictions
 from medcnn.batch.ledger import Row
+from medcnn.batch.masks import Grid
 from medcnn.batch.outcome import Asked, Outcome, begun_row, without_answer
 from medcnn.batch.reading import Read, Reader
-from medcnn.batch.results import OVERLAYS, Results
+from medcnn.batch.results import Results
 from medcnn.batch.standing import settings_digest, stands
 from medcnn.batch.view import View
 from medcnn.config.predict import PredictConf
@@ -28,12 +30,13 @@ class Classifying:
 
     def __init__(self, package: ClassifierPackage, root: Path, results: Results, conf: PredictConf) -> None:
         self.package, self.root, self.results = package, root, results
-        self.explain = conf.explain == "gradcam"
+        wanted = Wanted.of(conf)
+        self._files = AnswerFiles(package, root, results, wanted)
         description, classifier = package.description, package.classifier
         self.about = About(
             kind="classification",
             model=package.digest,
-            settings=settings_digest({"explain": self.explain, "shifts": classifier.shifts}),
+            settings=settings_digest({**asdict(wanted), "shifts": classifier.shifts}),
             task=description.task,
             intended_use=description.intended_use,
             names=classifier.rule.class_names,
@@ -53,20 +56,28 @@ class Classifying:
         reads = reader.all(asked)
         try:
             for batch in batches(reads, self.package.classifier.batch_cases):
-                for read, answer in self._answers(batch):
-                    yield Outcome(read.case, None if read.is_done else self._written(read, answer))
+                for read, answer, seconds in self._answers(batch):
+                    yield Outcome(read.case, None if read.is_done else self._row(read, answer, seconds))
         finally:
             reads.close()
+
+    def _row(self, read: Read[Shown], answer: Answer, seconds: float) -> Row:
+        begun = begun_row(read.asked, self.about, input_sha256=read.input_sha256, seconds=read.seconds)
+        if answer.prediction is None or read.prepared is None:
+            return without_answer(begun, answer.rejection)
+        return self._files.row(begun, read.asked, read.prepared, answer.prediction, answer.heat, seconds)
 
     def _is_done(self, asked: Asked, input_sha256: str) -> bool:
         return stands(asked, input_sha256, self.about, self.results)
 
     def _prepared(self, scan: Scan) -> Shown:
         steps = self.package.description.preprocessing
-        return Shown(prepared_entry(scan, steps), View.of(scan, steps) if self.explain else None)
+        view = View.of(scan, steps) if self._files.needs_heat else None
+        grid = Grid(tuple(scan.voxels.shape[1:]), scan.geometry, scan.spacing_mm)
+        return Shown(prepared_entry(scan, steps), view, grid)
 
-    def _answers(self, batch: Sequence[Read[Shown]]) -> Iterator[tuple[Read[Shown], Answer]]:
-        """Each read case with its answer, one after the other, so that each is safe before the next is drawn."""
+    def _answers(self, batch: Sequence[Read[Shown]]) -> Iterator[tuple[Read[Shown], Answer, float]]:
+        """Each read case with its answer, and its share of the seconds that the batch took."""
         asked = [read for read in batch if read.prepared is not None]
         began = time.perf_counter()
         found = predictions(self.package, asked) if asked else []
@@ -74,32 +85,15 @@ class Classifying:
         share = (time.perf_counter() - began) / max(1, len(asked))
         for read in batch:
             if read.prepared is None:
-                yield read, Answer(rejection=read.rejection)
+                yield read, Answer(rejection=read.rejection), 0.0
                 continue
-            began, (said, heat) = time.perf_counter(), next(looked)
-            made = Answer(rejection=said) if isinstance(said, Rejection) else explained(self.package, read, said, heat)
-            seconds = read.seconds + share + time.perf_counter() - began
-            yield replace(read, seconds=seconds), made
-
-    def _written(self, read: Read[Shown], answer: Answer) -> Row:
-        """The row, its overlay in place."""
-        row = begun_row(read.asked, self.about, input_sha256=read.input_sha256, seconds=read.seconds)
-        said = answer.prediction
-        if said is None:
-            return without_answer(row, answer.rejection)
-        names = []
-        if answer.overlay is not None:
-            names = [f"{OVERLAYS}/{read.case.case_id}.png"]
-            self.results.write(names[0], answer.overlay)
-        return replace(
-            row,
-            probability=said.probability,
-            decision=said.decision,
-            confidence=said.confidence if said.decision else None,
-            flags=said.flags,
-            reason=said.reason,
-            files=self.results.digests(names),
-        )
+            said, heat = next(looked)
+            if isinstance(said, Rejection):
+                yield read, Answer(rejection=said), share
+            elif isinstance(heat, Rejection):
+                yield read, Answer(rejection=heat), share
+            else:
+                yield read, Answer(said, heat), share
 
 
 def batches(reads: Iterable[Read[Shown]], most_cases: int) -> Iterator[list[Read[Shown]]]:

@@ -36,13 +36,14 @@ from medcnn.model_package.segmenter import SegmenterPackage
 from medcnn.scan import Rejection, ScanRejected
 
 Picture = npt.NDArray[np.uint8]
+Seg = Literal["binary", "labelmap", "none"]
 
 
 @dataclass(frozen=True)
 class Objects:
     """Which are written. seg: of volumes; pictures have none, since a segmentation needs a place in the patient."""
 
-    seg: Literal["binary", "labelmap", "none"] = "binary"
+    seg: Seg = "binary"
     sr: bool = True
     sc: bool = True
 

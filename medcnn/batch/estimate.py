@@ -16,7 +16,9 @@ from medcnn.io.size import ScanSize
 from medcnn.scan import Reason, ScanRejected
 from medcnn.transforms.placement import nearest_ras
 
-SURE = 0.8  # of an estimate: no measured case took less, so that what fits is never refused
+SURE = 0.85  # of the arrays that are counted here: no measured case took less, so that what fits is never refused
+_SURE_OF_A_BATCH = 0.35  # of a forward pass as tile_memory reckons it, from above; U-Nets take about all of it
+_UNKNOWN_BATCH = 0.5  # of the memory for a forward pass, where nobody tried the network
 _FLOAT = 4
 _KEPT_EDGES = 0.1  # as transforms/whole_grid.py: edges that differ by less are not resampled
 _STRETCH = 1.25  # as inference/tiles.py: one longer tile in place of two
@@ -24,7 +26,7 @@ _ACROSS = {"sagittal": 0, "coronal": 1, "axial": 2}  # the axis that a 2D networ
 _SMALL_RING_BYTES = 256 * 2**20  # as inference/sliding_window.py
 _RESTORING_BYTES = 48 * 2**20  # three pieces of rows, of 16 MiB each
 _SLAB_BYTES = 3 * 2**25  # what resampling holds of the piece in hand
-_OF_A_BATCH = 0.55  # of what tile_memory reckons for a forward pass, which is from above
+_REGRIDDING_BYTES = 84  # a voxel of the new grid, as MONAI finds it
 _CASE_SECONDS = 0.05  # for files, tables and pictures of the smallest case
 _BYTES_A_SECOND = 150e6  # of voxels read, prepared, restored and written
 
@@ -99,14 +101,20 @@ def estimate(size: ScanSize, needs: ModelNeeds) -> Estimate:
     read = size.stored_bytes + 5 * size.voxels * size.channels
     if needs.kind == "classification":
         prepared = tuple(needs.preparation["size_px"])
-        peak = max(read, _shrinking_bytes(size, prepared))
+        peak = max(read, _shrinking_bytes(size, needs))
         copies = 1.0 + min(int(needs.inference.get("shifts", 0)), 2 * len(prepared))
         return Estimate(peak / 1e6, SURE * read / 1e6, copies, prepared, size.voxels)
     prepared = prepared_size(size, needs)
     walk = _Walk.over(prepared, needs)
-    peak = max(read, _preparing_bytes(size, prepared, needs), _segmenting_bytes(size, prepared, needs, walk))
-    least = read if needs.preparation["crop"] != "none" else peak - (0 if needs.tile_mb else walk.network_bytes)
-    return Estimate(peak / 1e6, SURE * max(read, least) / 1e6, walk.tiles * walk.passes, prepared, size.voxels)
+    preparing, held = _preparing_bytes(size, prepared, needs), _held_bytes(size, prepared, needs) + walk.ring_bytes
+    mending = held - walk.ring_bytes + 6 * size.voxels * needs.mends
+    restoring = min(_RESTORING_BYTES, 3 * _FLOAT * needs.structures * size.voxels)
+    peak = max(read, preparing, held + walk.network_bytes + restoring, mending)
+    least = SURE * read
+    if needs.preparation["crop"] == "none":  # else the box that is kept may be small
+        network = 0.0 if needs.tile_mb is None else _SURE_OF_A_BATCH * walk.network_bytes
+        least = max(least, SURE * preparing, SURE * held + network)
+    return Estimate(peak / 1e6, least / 1e6, walk.tiles * walk.passes, prepared, size.voxels)
 
 
 def require_memory(size: ScanSize, needs: ModelNeeds, limit_mb: float = 0) -> Estimate:
@@ -175,7 +183,7 @@ class _Walk:
         at_once, batch_bytes = _batch(needs, stretch)
         inputs = min(at_once, prod(counts) * passes)
         ring = 0.0 if needs.on_gpu else _ring_bytes(size, counts, sides, needs, max(1, at_once // passes))
-        network = 0.0 if needs.on_gpu else _OF_A_BATCH * batch_bytes * inputs / at_once
+        network = 0.0 if needs.on_gpu else batch_bytes * inputs / at_once
         return cls(prod(counts) * stretch, passes, ring, network)
 
 
@@ -193,7 +201,7 @@ def _batch(needs: ModelNeeds, stretch: float) -> tuple[int, float]:
     asked, most = needs.inference, int(needs.inference["batch_tiles"])
     room = asked["batch_memory_mb"] * 2**20
     if needs.tile_mb is None:
-        return most, room
+        return most, _UNKNOWN_BATCH * room
     one = needs.tile_mb * 1e6 * stretch
     at_once = max(1, min(most, floor(room / max(1.0, one))))
     return at_once, at_once * one
@@ -217,21 +225,28 @@ def _ring_bytes(
 
 
 def _preparing_bytes(size: ScanSize, prepared: Sequence[int], needs: ModelNeeds) -> float:
-    """Scan, channel in order and channel scaled; then scan, scaled scan and, beside them, the resampled one."""
-    scan, scaled = _FLOAT * size.voxels * size.channels, _FLOAT * size.voxels
-    scaling = scan + (3 if needs.preparation["scale"] in ("percentiles", "range") else 2) * scaled
+    """Scan, channel in order, channel scaled, and what looking for its range or its body takes; then the resampled scan
+    beside scan and scaled scan.
+    """
+    scan, one = _FLOAT * size.voxels * size.channels, _FLOAT * size.voxels
+    copies = 2 + (needs.preparation["scale"] in ("percentiles", "range")) + 2 * (needs.preparation["crop"] != "none")
     resampling = _SLAB_BYTES + _FLOAT * prod(prepared) if prod(prepared) != size.voxels else 0
-    return max(scaling, scan + scaled + resampling)
+    return float(max(scan + copies * one, scan + one + resampling))
 
 
-def _segmenting_bytes(size: ScanSize, prepared: Sequence[int], needs: ModelNeeds, walk: _Walk) -> float:
-    """The prepared scan, a byte a voxel for each map and for what is shown of the scan, the walk, rows restored."""
-    maps = (needs.structures if needs.overlapping else 1) + bool(needs.inference["uncertainty"]) + 1
-    held = _FLOAT * prod(prepared) + maps * size.voxels
-    mending = (6 if needs.mends else 0) * size.voxels
-    return held + max(walk.ring_bytes + walk.network_bytes + _RESTORING_BYTES, mending)
+def _held_bytes(size: ScanSize, prepared: Sequence[int], needs: ModelNeeds) -> float:
+    """The prepared scan; a byte a voxel for each map, and for what is shown of the scan."""
+    maps: int = (needs.structures if needs.overlapping else 1) + bool(needs.inference["uncertainty"]) + 1
+    return float(_FLOAT * prod(prepared) + maps * size.voxels)
 
 
-def _shrinking_bytes(size: ScanSize, prepared: Sequence[int]) -> float:
-    """Onto a classifier's grid: the scan, its grey copy, and two more on the way."""
-    return 4 * _FLOAT * size.voxels * size.channels + 4 * _FLOAT * prod(prepared) * size.channels
+def _shrinking_bytes(size: ScanSize, needs: ModelNeeds) -> float:
+    """Onto a classifier's grid: the scan and two grey copies, two more on the way from colours; where millimetres are
+    asked for also where each voxel of the new grid comes from, in double precision.
+    """
+    voxels = size.voxels * _FLOAT * (size.channels + (4 if size.channels > 1 else 2))
+    wanted = needs.preparation["spacing_mm"]
+    if not wanted or size.geometry is None:
+        return float(voxels)
+    factor = prod(float(edge) for edge in size.geometry.spacing_mm()) / prod(wanted)
+    return float(voxels + _REGRIDDING_BYTES * factor * size.voxels)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from medcnn.batch.colours import rgb, structure_colour
 from medcnn.batch.page import GAP, MARGIN, WARNING_INK, Page, Rgb
 from medcnn.batch.planes import Panel, panels
 from medcnn.batch.view import Labels, View
 from medcnn.inference.mask_rule import MaskRule
 from medcnn.reporting.figures import INK, QUIET
 
-# Okabe and Ito's colours (2008), lighter where they would be lost on a dark scan; of more structures they come again.
-_COLOURS = ("#56b4e9", "#e69f00", "#00c48f", "#f07ab8", "#f0e442", "#ff6b3d", "#b79cff", "#9be15d")
 _LINE_PX = 2
 _FILL = 0.22  # of the colour within its contour
 
@@ -40,12 +39,12 @@ class MaskWords:
     is_warning: bool = False
 
 
-def outlines_png(view: View, labels: Labels | None, rule: MaskRule, words: MaskWords) -> bytes:
-    """The PNG's bytes; equal inputs give equal bytes.
+def outlines_page(view: View, labels: Labels | None, rule: MaskRule, words: MaskWords) -> Page:
+    """The picture; equal inputs give equal pictures.
 
     labels  (M, *turned scan), as the view is turned; None where there is no mask, and only the scan is shown
     """
-    shown = panels(view, _fullest(view, labels) if view.grey.ndim == 3 else ())
+    shown = panels(view, fullest(view, labels) if view.grey.ndim == 3 else ())
     plain = [np.repeat(panel.grey[..., None], 3, axis=2) for panel in shown]
     outlined = [] if labels is None else [_outlined(panel, view, labels, rule) for panel in shown]
     rows = [[*plain, *outlined]] if len(shown) == 1 else [plain, outlined] if outlined else [plain]
@@ -55,7 +54,7 @@ def outlines_png(view: View, labels: Labels | None, rule: MaskRule, words: MaskW
     if words.numbers:
         page.paragraph(words.numbers, 16, INK)
     if outlined:
-        page.key([(_COLOURS[n % len(_COLOURS)], entry) for n, entry in enumerate(words.entries)])
+        page.key([(structure_colour(n), entry) for n, entry in enumerate(words.entries)])
     page.space(8)
     titles = [["Scan", "Contours"]] if len(shown) == 1 else [["Scan"], ["Contours"]]
     for tiles, names in zip(rows, titles, strict=False):
@@ -63,10 +62,10 @@ def outlines_png(view: View, labels: Labels | None, rule: MaskRule, words: MaskW
     for flag in words.flags:
         page.paragraph(flag, 15, WARNING_INK)
     page.paragraph(words.caption, 14, QUIET)
-    return page.png()
+    return page
 
 
-def _fullest(view: View, labels: Labels | None) -> Sequence[int]:
+def fullest(view: View, labels: Labels | None) -> Sequence[int]:
     """Along each axis the plane that cuts most voxels of any structure; the centre where nothing was found."""
     middle = [side // 2 for side in view.grey.shape]
     if labels is None:
@@ -91,11 +90,7 @@ def _outlined(panel: Panel, view: View, labels: Labels, rule: MaskRule) -> Rgb:
         if not mask.any():
             continue
         line: Mask = mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=_LINE_PX, border_value=1)
-        colour = _rgb(_COLOURS[number % len(_COLOURS)])
+        colour = np.array(rgb(structure_colour(number)), np.float64)
         picture[mask] = picture[mask] * (1 - _FILL) + colour * _FILL
         picture[line] = colour
     return np.asarray(picture, np.uint8)
-
-
-def _rgb(colour: str) -> npt.NDArray[np.float64]:
-    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)], np.float64)

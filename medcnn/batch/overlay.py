@@ -38,11 +38,11 @@ class Words:
     is_warning: bool = False
 
 
-def overlay_png(view: View, heat: Heat, words: Words) -> bytes:
-    """The PNG's bytes; equal inputs give equal bytes. heat lies on the network's grid, 0 to 1."""
+def overlay_page(view: View, heat: Heat, words: Words) -> Page:
+    """The picture; equal inputs give equal pictures. heat lies on the network's grid, 0 to 1."""
     shown = panels(view, view.hottest(heat) if view.grey.ndim == 3 else ())
     plain = [np.repeat(panel.grey[..., None], 3, axis=2) for panel in shown]
-    hot = [_under_heat(panel.grey, view.heat_at(heat, panel.places)) for panel in shown]
+    hot = [under_heat(panel.grey, view.heat_at(heat, panel.places)) for panel in shown]
     rows = [[*plain, *hot]] if len(shown) == 1 else [plain, hot]
     width = max(sum(tile.shape[1] for tile in row) + GAP * (len(row) - 1) for row in rows) + 2 * MARGIN + 92
     page = Page(max(width, 760))
@@ -56,10 +56,11 @@ def overlay_png(view: View, heat: Heat, words: Words) -> bytes:
     for flag in words.flags:
         page.paragraph(flag, 15, WARNING_INK)
     page.paragraph(words.caption, 14, QUIET)
-    return page.png()
+    return page
 
 
-def _under_heat(grey: Grey, heat: Heat) -> Rgb:
+def under_heat(grey: Grey, heat: Heat) -> Rgb:
+    """(h, w) grey values with a heat map of their size laid over them."""
     alpha = _OPACITY * heat[..., None]
     mixed = grey[..., None] * (1 - alpha) + _colours()[(heat * 255).astype(np.uint8)] * alpha
     return np.asarray(mixed, np.uint8)
@@ -68,7 +69,7 @@ def _under_heat(grey: Grey, heat: Heat) -> Rgb:
 def _ramp(height: int, width: int) -> Rgb:
     """All heats as they look on middle grey."""
     heat = np.repeat(np.linspace(1, 0, height, dtype=np.float32)[:, None], width, axis=1)
-    return _under_heat(np.full(heat.shape, 128, np.uint8), heat)
+    return under_heat(np.full(heat.shape, 128, np.uint8), heat)
 
 
 @cache

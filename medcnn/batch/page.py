@@ -122,8 +122,15 @@ class Page:
     def png(self) -> bytes:
         """The file's bytes; equal pages give equal bytes."""
         stream = io.BytesIO()
-        self._image.crop((0, 0, self._width, self._y + MARGIN // 2)).save(stream, "PNG", compress_level=4)
+        self._cut().save(stream, "PNG", compress_level=4)
         return stream.getvalue()
+
+    def rgb(self) -> Rgb:
+        """Its pixels, (H, W, 3)."""
+        return np.asarray(self._cut().convert("RGB"), np.uint8)
+
+    def _cut(self) -> Image.Image:
+        return self._image.crop((0, 0, self._width, self._y + MARGIN // 2))
 
 
 @cache

@@ -160,13 +160,13 @@ function draw(everything) {
   at('empty').textContent = rows.length ? 'No case fits these filters.' : 'There is no case yet.';
   at('table-box').hidden = view.look !== 'table' || !current.length;
   at('gallery').hidden = view.look !== 'gallery' || !current.length;
-  if (view.look === 'table') drawTable(shown); else at('gallery').replaceChildren(...shown.map(card));
+  if (view.look === 'table') drawTable(shown, everything); else at('gallery').replaceChildren(...shown.map(card));
   drawPager(pages, first, shown.length);
   for (const tile of at('tiles').children) tile.setAttribute('aria-pressed', String(tile.isPicked()));
 }
-function drawTable(shown) {
+function drawTable(shown, isPrinted) {
   const wanted = columns.filter(column => column.shown);
-  at('table').tHead.replaceChildren(el('tr', null, el('th', { scope: 'col' }, el('span', { class: 'q' }, 'Picture')), ...wanted.map(head)));
+  at('table').tHead.replaceChildren(el('tr', null, el('th', { scope: 'col' }, el('span', { class: 'q' }, 'Picture')), ...wanted.map(column => (isPrinted ? printedHead(column) : head(column)))));
   at('table').tBodies[0].replaceChildren(...shown.map(row => el('tr', { 'data-id': row.id },
     el('td', { class: 'thumb' }, pictureOf(row)),
     ...wanted.map(column => el('td', { class: column.number ? 'n' : column.key }, ...column.show(row))))));
@@ -183,6 +183,8 @@ function head(column) {
   return el('th', { scope: 'col', class: column.number ? 'n' : '', 'aria-sort': sorted, 'data-key': column.key },
     el('button', { type: 'button', title: `Sort by ${column.says || column.name}`, onclick: sort }, el('span', null, own(column.name))));
 }
+/* Browsers leave buttons out where they repeat a table's head on the next sheet. */
+const printedHead = column => el('th', { scope: 'col', class: column.number ? 'n' : '' }, own(column.name));
 function pictureOf(row) {
   const source = thumbnailOf(row);
   if (source) return el('img', { src: source, alt: '', decoding: 'async', loading: 'lazy' });
@@ -310,6 +312,7 @@ function prepareForm() {
   at('columns').querySelector('div').append(...columns.filter(column => !column.fixed).map(column => el('label', null,
     el('input', { type: 'checkbox', checked: column.shown, onchange: event => { column.shown = event.target.checked; draw(); } }), ' ', own(column.name))));
 }
+document.addEventListener('click', event => { if (!at('columns').contains(event.target)) at('columns').open = false; });
 function step(by) {
   const links = [...document.querySelectorAll(view.look === 'table' ? '#table tbody a' : '#gallery a')];
   const place = links.indexOf(document.activeElement);

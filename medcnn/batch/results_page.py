@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from medcnn import __version__
@@ -21,42 +21,32 @@ from medcnn.batch.ledger import OK, Row
 from medcnn.whole_file import whole
 
 if TYPE_CHECKING:
+    from medcnn.batch.about import About
     from medcnn.io.discover import Skipped
 
 PAGE, THUMBNAILS = "index.html", "thumbnails"
-CLASSIFICATION, SEGMENTATION = "classification", "segmentation"
 WITHHELD, ANSWERED = "withheld", "answered"
 _LISTED = 500  # skipped files on the page; all of them are in skipped.csv
 _MARKS = {name: f"\0{name}\0" for name in ("about", "rows", "skipped", "thumbnails")}  # no text holds a NUL: see _text
 
+_NO_FACTS: Mapping[str, str] = MappingProxyType({})
+
 ThumbnailOf = Callable[[str], bytes | None]
 
 
-@dataclass(frozen=True)
-class About:
-    """What the page says besides the cases.
-
-    title   of the page
-    kind    CLASSIFICATION or SEGMENTATION
-    names   of the classes or structures, in the model's order
-    model   its digest
-    total   cases of the input, where the run is not finished and there are fewer rows; None: all are here
-    facts   further lines about the model and the run; nothing of a patient
-    """
-
-    title: str
-    kind: str
-    names: tuple[str, ...]
-    intended_use: str
-    model: str
-    version: str = __version__
-    total: int | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-
-def write_page(results_folder: Path, rows: Sequence[Row], about: About, skipped: Sequence[Skipped] = ()) -> None:
+def write_page(
+    results_folder: Path,
+    rows: Sequence[Row],
+    about: About,
+    skipped: Sequence[Skipped] = (),
+    *,
+    total: int | None = None,
+    facts: Mapping[str, str] = _NO_FACTS,
+) -> None:
     """Put index.html in its place, whole, with the thumbnails that lie there. One thumbnail is held at a time.
 
+    total  cases of the input, where the run may not be finished
+    facts  further lines about the model and the run; nothing of a patient
     Raises OSError where it cannot be written.
     """
 
@@ -67,24 +57,23 @@ def write_page(results_folder: Path, rows: Sequence[Row], about: About, skipped:
             return None
 
     with whole(results_folder / PAGE) as stream:
-        for part in page_parts(rows, about, skipped, thumbnail_of):
+        for part in page_parts(rows, about, skipped, thumbnail_of, total=total, facts=facts):
             stream.write(part.encode("utf-8", "backslashreplace"))
 
 
-def page_html(
+def page_parts(
     rows: Sequence[Row],
     about: About,
-    skipped: Sequence[Skipped] = (),
-    thumbnail_of: ThumbnailOf = lambda case_id: None,
-) -> str:
-    """The whole page; equal inputs give equal text."""
-    return "".join(page_parts(rows, about, skipped, thumbnail_of))
-
-
-def page_parts(
-    rows: Sequence[Row], about: About, skipped: Sequence[Skipped], thumbnail_of: ThumbnailOf
+    skipped: Sequence[Skipped],
+    thumbnail_of: ThumbnailOf,
+    *,
+    total: int | None = None,
+    facts: Mapping[str, str] = _NO_FACTS,
 ) -> Iterator[str]:
-    """The page piece by piece, so that thousands of thumbnails need not be held together."""
+    """The page piece by piece, so that thousands of thumbnails need not be held together.
+
+    Equal inputs give equal text.
+    """
     pictures = ((row.case_id, thumbnail_of(row.case_id)) for row in rows)
     contents: dict[str, Iterable[str]] = {
         "about": [_json(_about(about))],
@@ -92,7 +81,7 @@ def page_parts(
         "skipped": [_json(_passed_over(skipped))],
         "thumbnails": _object((case_id, b64encode(found).decode()) for case_id, found in pictures if found),
     }
-    rest = _skeleton(rows, about)
+    rest = _skeleton(about, len(rows), total, facts)
     for name, mark in _MARKS.items():
         before, rest = rest.split(mark)
         yield before
@@ -100,7 +89,7 @@ def page_parts(
     yield rest
 
 
-def _skeleton(rows: Sequence[Row], about: About) -> str:
+def _skeleton(about: About, count: int, total: int | None, facts: Mapping[str, str]) -> str:
     """The template with marks where the data belong."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -112,24 +101,18 @@ def _skeleton(rows: Sequence[Row], about: About) -> str:
     environment = Environment(
         loader=PackageLoader("medcnn", "batch"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    missing = 0 if about.total is None else max(0, about.total - len(rows))
-    facts = {"Model": about.model, "medcnn": about.version, **about.facts}
+    cases = _many(count, "case")
+    facts = {"Task": about.task, "Model": about.model, "Settings": about.settings, "medcnn": __version__, **facts}
     return environment.get_template("results_page.html").render(
-        about=_Texts(about),
-        subtitle=_text(f"{_many(len(rows), 'case')} · model {about.model[:12]} · medcnn {about.version}"),
-        remaining=f"{_many(len(rows), 'case')} of {about.total:,} so far." if about.total and missing else "",
+        title=_text(f"Predictions: {about.task}"),
+        intended_use=_text(about.intended_use),
+        subtitle=_text(f"{cases} · model {about.model[:12]} · medcnn {__version__}"),
+        remaining=f"{cases} of {total:,} so far." if total is not None and count < total else "",
         facts={_text(key): _text(value) for key, value in facts.items()},
         marks=_MARKS,
         style=own("results_page.css"),
         script=own("results_page.js") + own("case_view.js"),
     )
-
-
-class _Texts:
-    """What the template asks of About."""
-
-    def __init__(self, about: About) -> None:
-        self.title, self.intended_use = _text(about.title), _text(about.intended_use)
 
 
 def _text(text: str) -> str:

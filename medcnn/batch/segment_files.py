@@ -6,21 +6,26 @@ import time
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from medcnn.batch.dicom_seg import SegWriter
+from medcnn.batch.case_view import case_view_js
+from medcnn.batch.dicom_results import DicomResults, Objects, Seg
 from medcnn.batch.ledger import Row
 from medcnn.batch.mask_words import mask_words, withheld_words
 from medcnn.batch.masks import Grid, one_map_holds, voxels_outside, write_masks, write_values
 from medcnn.batch.outcome import Asked, without_answer
-from medcnn.batch.outlines import outlines_png
+from medcnn.batch.outlines import outlines_page
+from medcnn.batch.page import Rgb
 from medcnn.batch.peak import peak_mb
 from medcnn.batch.probability_maps import ProbabilityMaps
 from medcnn.batch.reading import failure
-from medcnn.batch.results import OVERLAYS, UNCERTAINTY, Results
+from medcnn.batch.results import OVERLAYS, THUMBNAILS, UNCERTAINTY, VIEWS, Results
+from medcnn.batch.thumbnail import thumbnail
 from medcnn.batch.view import View
 from medcnn.config.predict import PredictConf
+from medcnn.inference.quality_flags import mask_flags, patient_ends, picture_ends
 from medcnn.inference.segmenter import Segmentation
 from medcnn.model_package.segmenter import SegmenterPackage
 from medcnn.transforms.whole_grid import OnGrid
@@ -61,16 +66,13 @@ class Wanted:
     overlays: bool = True
     views: bool = True
     probabilities: bool = False
-    dicom_seg: str = "binary"
-    dicom_sr: bool = True
-    dicom_sc: bool = True
+    objects: Objects = field(default_factory=Objects)
 
     @classmethod
     def of(cls, conf: PredictConf) -> Wanted:
         """As the config says."""
-        return cls(
-            conf.explain == "gradcam", conf.views, conf.probabilities, conf.dicom_seg, conf.dicom_sr, conf.dicom_sc
-        )
+        objects = Objects(cast("Seg", conf.dicom_seg), conf.dicom_sr, conf.dicom_sc)
+        return cls(conf.explain == "gradcam", conf.views, conf.probabilities, objects)
 
 
 @dataclass(eq=False)
@@ -87,7 +89,9 @@ class SegmentFiles:
 
     def __init__(self, package: SegmenterPackage, root: Path, results: Results, wanted: Wanted) -> None:
         self.package, self.root, self.results, self.wanted = package, root, results, wanted
-        self._seg = SegWriter(package, results, None)
+        self._dicom = DicomResults.of(package, results, wanted.objects)
+        quality = package.segmenter.quality
+        self._judged = () if quality is None else tuple(quality.curves)
 
     def row(self, begun: Row, asked: Asked, ready: Ready, said: Said) -> Row:
         """What goes into the ledger, its files in place. Raises OSError where the disk refuses; whatever else goes
@@ -115,7 +119,7 @@ class SegmentFiles:
             self._write(files, asked, ready, said, made)
             row = replace(
                 row,
-                flags=(*said.flags, *files.flags),
+                flags=files.flags,
                 volume_ml=made.volumes_ml or {},
                 expected_dice={name: dice for name, dice in made.expected_dice.items() if isfinite(dice)},
                 disagreement=made.disagreement,
@@ -133,34 +137,60 @@ class SegmentFiles:
     def _write(self, files: CaseFiles, asked: Asked, ready: Ready, said: Said, made: Segmentation) -> None:
         """Everything that is wanted of one case, noted in `files` as it comes."""
         rule, grid, name = self.package.segmenter.rule, ready.grid, asked.name
-        if ready.view is not None:  # first: what cannot be drawn fails its case before anything lies there
-            words = mask_words(self.package, asked.case.case_id, made, said.flags)
-            labels = ready.on_grid.placement.turned(made.labels)
-            self._picture(files, asked, outlines_png(ready.view, labels, rule, words))
+        files.flags = (*said.flags, *self._flags(made, grid))
+        picture = self._draw(files, asked, ready, made)  # first: what cannot be drawn leaves nothing else behind
         files.masks = tuple(write_masks(self.results, rule, name, made.labels, grid))
         files.written.extend(files.masks)
-        if self.wanted.dicom_seg != "none":
-            written, why_not = self._seg.write(self.root, asked.case.reference, name, made.labels, grid)
-            files.written.extend(written)
-            files.flags += (why_not,) if why_not else ()
         if made.uncertainty is not None:
             files.written.append(f"{UNCERTAINTY}/{name}{grid.suffix}")
             write_values(self.results.place(files.written[-1]), made.uncertainty[0], grid)
         if said.maps is not None:
             said.maps.write(name, grid, files.written)
-        files.flags += self._warnings(made)
+        written, why_not = self._dicom.of_masks(
+            self.root, asked.case.reference, name, made.labels, grid, made.volumes_ml, made.expected_dice, picture,
+            files.flags,
+        )  # fmt: skip
+        files.written.extend(written)
+        files.flags += (why_not,) if why_not else ()
+
+    def _draw(self, files: CaseFiles, asked: Asked, ready: Ready, made: Segmentation) -> Rgb | None:
+        """The picture with contours, a small one, and what the page scrolls."""
+        if ready.view is None:
+            return None
+        rule, case_id = self.package.segmenter.rule, asked.case.case_id
+        labels = ready.on_grid.placement.turned(made.labels)
+        if self.wanted.views and ready.view.grey.ndim == 3:
+            self._put(files, f"{VIEWS}/{case_id}.js", case_view_js(ready.view, labels, rule.names))
+        if not self.wanted.overlays:
+            return None
+        words = mask_words(self.package, case_id, made, files.flags)
+        page = outlines_page(ready.view, labels, rule, words)
+        self._put(files, f"{OVERLAYS}/{case_id}.png", page.png())
+        self._put(files, f"{THUMBNAILS}/{case_id}.webp", thumbnail(ready.view, labels, rule))
+        return page.rgb()
 
     def _write_withheld(self, files: CaseFiles, asked: Asked, flags: tuple[str, ...], view: View | None) -> None:
         """The scan alone, and why there is no mask."""
-        if view is not None:
+        if view is not None and self.wanted.overlays:
             words = withheld_words(self.package, asked.case.case_id, flags)
-            self._picture(files, asked, outlines_png(view, None, self.package.segmenter.rule, words))
+            page = outlines_page(view, None, self.package.segmenter.rule, words)
+            self._put(files, f"{OVERLAYS}/{asked.case.case_id}.png", page.png())
 
-    def _picture(self, files: CaseFiles, asked: Asked, content: bytes) -> None:
-        files.written.append(f"{OVERLAYS}/{asked.case.case_id}.png")
-        self.results.write(files.written[-1], content)
+    def _put(self, files: CaseFiles, name: str, content: bytes) -> None:
+        files.written.append(name)
+        self.results.write(name, content)
 
-    def _warnings(self, made: Segmentation) -> tuple[str, ...]:
+    def _flags(self, made: Segmentation, grid: Grid) -> tuple[str, ...]:
+        """What a person should look at."""
+        rule = self.package.segmenter.rule
+        ends = picture_ends() if grid.geometry is None else patient_ends(grid.geometry)
+        found = mask_flags(
+            made.labels, rule, made.expected_dice, made.disagreement, judged=self._judged,
+            ends=ends if len(ends) == len(grid.shape_vox) else (),
+        )  # fmt: skip
+        return (*found, *self._regions(made))
+
+    def _regions(self, made: Segmentation) -> tuple[str, ...]:
         """Where the label map reads back otherwise than the network said."""
         rule = self.package.segmenter.rule
         if not rule.overlapping or not one_map_holds(rule):

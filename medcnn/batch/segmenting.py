@@ -96,7 +96,8 @@ class Segmenting:
         on_grid = self.package.description.preprocessing.apply(scan)
         flat = scan.voxels.reshape(-1)
         low, high = (float(value) for value in np.percentile(flat[:: max(1, flat.size // _MOST_SAMPLED)], [1, 99]))
-        view = View.of_placed(scan, on_grid.placement) if self.wanted.overlays else None
+        is_shown = self.wanted.overlays or (self.wanted.views and scan.spatial_dims == 3)
+        view = View.of_placed(scan, on_grid.placement) if is_shown else None
         grid = Grid(tuple(scan.voxels.shape[1:]), scan.geometry, scan.spacing_mm)
         return Ready(on_grid, grid, view, scan.modality, scan.body_part, low, high)
 

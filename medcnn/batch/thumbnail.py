@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from medcnn.batch.colours import rgb, structure_colour
-from medcnn.batch.outlines import _fullest as fullest
-from medcnn.batch.overlay import _under_heat as under_heat
+from medcnn.batch.outlines import fullest
+from medcnn.batch.overlay import under_heat
 from medcnn.batch.page import Rgb
 from medcnn.batch.planes import Panel, panels
 from medcnn.batch.view import Heat, Labels, View

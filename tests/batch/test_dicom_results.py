@@ -205,6 +205,22 @@ def test_structures_that_overlap_have_an_object_each(series: Path, results: Call
     assert referred == {one.SOPInstanceUID for one in segs}
 
 
+def test_a_picture_has_no_segmentation_but_a_report(xray: Path, results: Callable[..., DicomResults]) -> None:
+    made = np.zeros((1, 9, 11), np.uint8)
+    made[0, 2:4, 3:6] = 1
+    writer = results()
+    grid = Grid((9, 11), None, None)
+    files, why = writer.of_masks(xray, "chest.dcm", "chest", made, grid, None, {"liver": 0.8}, PICTURE)
+    assert (files, why) == (["dicom/chest_sr.dcm", "dicom/chest_sc.dcm"], "")
+    groups = groups_of(writer.results.folder / files[0])
+    assert {name: (numbers, answers[0][1]) for name, (_, numbers, answers, _) in groups.items()} == {
+        "liver": ({EXPECTED_DICE.value: 0.8}, "Yes"),
+        "a thing of long name": ({}, "No"),
+        "spleen": ({}, "No"),
+    }
+    assert all(dciodvfy_errors(writer.results.folder / name) == [] for name in files)
+
+
 def test_only_what_is_wanted_is_written(series: Path, results: Callable[..., DicomResults]) -> None:
     assert of_masks(results(folder="a", seg="none", sc=False), series) == (["dicom/ct_sr.dcm"], "")
     assert of_masks(results(folder="b", sr=False), series, picture=None) == (["dicom/ct_seg.dcm"], "")

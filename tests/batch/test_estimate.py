@@ -127,17 +127,21 @@ def test_more_of_anything_takes_more() -> None:
 def test_what_is_not_known_of_networks_and_of_the_body_refuses_nothing() -> None:
     size = sized(64, 64, 64)
     unknown = estimate(size, needs())
-    assert unknown.memory_mb > 500, "a whole forward pass of batch_memory_mb"
+    assert unknown.memory_mb > 400, "most of a forward pass of batch_memory_mb"
     assert unknown.least_mb < 60
     cropped = estimate(size, needs(steps(crop="nonzero")))
     assert cropped.least_mb <= unknown.least_mb, "the box may be small"
 
 
 def test_a_classifier_needs_the_scan_and_little_more() -> None:
-    model = ModelNeeds("classification", {"size_px": [64, 64]}, {"shifts": 2})
+    model = ModelNeeds("classification", {"size_px": [64, 64], "spacing_mm": []}, {"shifts": 2})
     small, large = estimate(sized(100, 100), model), estimate(sized(4000, 4000), model)
     assert small.tiles == 3
     assert small.memory_mb < 1 < 64 < large.memory_mb < 400
+    volumes = {"size_px": [64, 64, 64], "spacing_mm": []}
+    by_size = estimate(sized(128, 128, 128), replace(model, preparation=volumes))
+    by_mm = estimate(sized(128, 128, 128), replace(model, preparation=volumes | {"spacing_mm": [2, 2, 2]}))
+    assert by_size.memory_mb < by_mm.memory_mb
 
 
 def test_a_case_that_cannot_fit_is_refused_with_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +194,14 @@ def test_a_limit_of_the_process_counts() -> None:
 
 
 def network(structures: int) -> nn.Module:
-    return nn.Conv3d(1, structures + 1, 1)
+    """As wide as a small U-Net at its finest level."""
+    return nn.Sequential(
+        nn.Conv3d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv3d(16, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv3d(16, structures + 1, 1),
+    )
 
 
 def segmenter(structures: int = 2, **asked: Any) -> Segmenter:
@@ -217,16 +228,16 @@ def test_peaks_of_real_runs_lie_near_the_estimate() -> None:
     for line in done.stdout.splitlines():
         said = json.loads(line)
         assert said["least_mb"] <= said["peak_mb"], said
-        assert 0.6 < said["memory_mb"] / said["peak_mb"] < 1.7, said
-    assert len(done.stdout.splitlines()) == 3
+        assert 0.7 < said["memory_mb"] / said["peak_mb"] < 1.9, said
+    assert len(done.stdout.splitlines()) == 2
 
 
 def measure(structures: int, spacing_mm: tuple[float, ...], side: int) -> None:
     """Print estimate and peak of one volume as a line of JSON."""
     grid, size = steps(spacing_mm), sized(side, side, side)
-    model = segmenter(structures, patch=(64, 64, 64), batch_memory_mb=256)
+    model = segmenter(structures, overlap=0.25, batch_memory_mb=200)
     cost = tile_cost(model, channels=1)
-    asked = replace(needs(grid, structures, patch=(64, 64, 64), batch_memory_mb=256), tile_mb=cost.memory_mb)
+    asked = replace(needs(grid, structures, overlap=0.25, batch_memory_mb=200), tile_mb=cost.memory_mb)
     said = estimate(size, asked)
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
@@ -238,7 +249,7 @@ def measure(structures: int, spacing_mm: tuple[float, ...], side: int) -> None:
     del scan
     model.segment(on_grid)
     peak_mb = status("VmHWM") - before
-    print(
+    print(  # noqa: T201  what the test reads
         json.dumps({"least_mb": said.least_mb, "memory_mb": said.memory_mb, "peak_mb": peak_mb, "tile": cost.memory_mb})
     )
 
@@ -304,5 +315,5 @@ def test_results_that_are_asked_for_take_room(mixed: CaseList) -> None:
 
 
 if __name__ == "__main__":
-    for asked_of in ((2, (), 128), (12, (), 128), (2, (1.6, 1.6, 1.6), 160)):
+    for asked_of in ((2, (), 96), (12, (1.6, 1.6, 1.6), 144)):
         measure(*asked_of)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medcnn.batch.outlines import _COLOURS, MaskWords, _fullest, _outlined, _rgb, outlines_png
+from medcnn.batch.colours import rgb, structure_colour
+from medcnn.batch.outlines import MaskWords, _outlined, fullest, outlines_page
 from medcnn.batch.planes import panels
 from medcnn.batch.view import MOST_PX, View
 from medcnn.geometry import Geometry
@@ -32,7 +33,7 @@ def bright_and_outlined(scan: Scan, labels: np.ndarray) -> list[tuple[np.ndarray
     """Per panel the pixels that are bright, and those within the contour of the first structure."""
     placement = placed(scan)
     view, turned = View.of_placed(scan, placement), placement.turned(labels)
-    shown = panels(view, _fullest(view, turned) if view.grey.ndim == 3 else ())
+    shown = panels(view, fullest(view, turned) if view.grey.ndim == 3 else ())
     found = []
     for panel in shown:
         drawn = _outlined(panel, view, turned, RULE)
@@ -69,10 +70,10 @@ def test_planes_are_cut_where_most_is_found() -> None:
     scan = Scan(np.zeros((1, 9, 10, 11), np.float32), Geometry(np.eye(4), (9, 10, 11)), (1.0, 1.0, 1.0))
     view = View.of_placed(scan, placed(scan))
     labels = np.zeros((2, 9, 10, 11), np.uint8)
-    assert _fullest(view, labels) == [4, 5, 5]
+    assert fullest(view, labels) == [4, 5, 5]
     labels[1, 2, 1:9, 1:8] = 1
     labels[0, 7, 3, 3] = 1
-    first, *_ = _fullest(view, labels)
+    first, *_ = fullest(view, labels)
     assert first == 2
 
 
@@ -81,10 +82,10 @@ def test_a_page_holds_each_colour_that_it_names() -> None:
     labels = np.zeros((1, 30, 40), np.uint8)
     labels[0, 5:15, 5:15], labels[0, 20:25, 20:35] = 1, 2
     view = View.of_placed(scan, placed(scan))
-    page = np.asarray(Image.open(io.BytesIO(outlines_png(view, labels, RULE, WORDS))))
-    for colour in _COLOURS[:2]:
-        assert (page == _rgb(colour)).all(axis=2).sum() > 500
-    assert not (page == _rgb(_COLOURS[2])).all(axis=2).any()
-    withheld = outlines_png(view, None, RULE, replace(WORDS, is_warning=True))
-    assert not (np.asarray(Image.open(io.BytesIO(withheld))) == _rgb(_COLOURS[0])).all(axis=2).any()
-    assert withheld == outlines_png(view, None, RULE, replace(WORDS, is_warning=True))
+    page = np.asarray(Image.open(io.BytesIO(outlines_page(view, labels, RULE, WORDS).png())))
+    for number in range(2):
+        assert (page == rgb(structure_colour(number))).all(axis=2).sum() > 500
+    assert not (page == rgb(structure_colour(2))).all(axis=2).any()
+    withheld = outlines_page(view, None, RULE, replace(WORDS, is_warning=True)).png()
+    assert not (np.asarray(Image.open(io.BytesIO(withheld))) == rgb(structure_colour(0))).all(axis=2).any()
+    assert withheld == outlines_page(view, None, RULE, replace(WORDS, is_warning=True)).png()

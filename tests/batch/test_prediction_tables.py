@@ -82,6 +82,7 @@ def test_equal_rows_give_equal_bytes_wherever(tmp_path: Path) -> None:
 HOSTILE = [
     os.fsdecode(b"caf\xe9/\xff.dcm"), "\ud800.dcm", "a\rb.dcm", "a\nb.dcm", "a\r\nb,c.dcm", 'say "x".dcm', "=1+1.dcm",
     "\ttab.dcm", "-2.dcm", "@x", "ümläut/日本.dcm", "\x01\x1b[31m.dcm", "null\x00.dcm", "plain.dcm", " spaces ",
+    " a, b ",
 ]  # fmt: skip
 
 

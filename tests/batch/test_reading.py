@@ -15,6 +15,7 @@ from medcnn.batch import reading
 from medcnn.batch.answers import Shown
 from medcnn.batch.cases import Case, list_cases
 from medcnn.batch.classifying import batches
+from medcnn.batch.masks import Grid
 from medcnn.batch.outcome import Asked
 from medcnn.batch.reading import READERS, Reader
 from medcnn.data.prepared import prepared_entry
@@ -39,7 +40,7 @@ def listed(folder: Path) -> list[Asked]:
 
 def reader(folder: Path, is_done: Callable[[Asked, str], bool]) -> Reader[Shown]:
     def prepare(scan: Scan) -> Shown:
-        return Shown(prepared_entry(scan, STEPS), None)
+        return Shown(prepared_entry(scan, STEPS), None, Grid(scan.voxels.shape[1:], None, None))
 
     return Reader(folder, STEPS.reading, 2, prepare, is_done)
 

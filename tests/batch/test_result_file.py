@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from medcnn import __version__
 from medcnn.batch.about import About
 from medcnn.batch.ledger import Row
 from medcnn.batch.result_file import file_kind, result_file, result_json
@@ -71,7 +72,7 @@ def test_what_a_segmented_case_says() -> None:
         "model": {
             "digest": "abc123",
             "settings": "set1",
-            "medcnn_version": __import__("medcnn").__version__,
+            "medcnn_version": __version__,
             "kind": "segmentation",
             "task": "kidneys",
             "intended_use": "Research only",

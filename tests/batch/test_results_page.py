@@ -14,10 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from medcnn import __version__
+from medcnn.batch.about import About
 from medcnn.batch.colours import structure_colour
 from medcnn.batch.ledger import Row
-from medcnn.batch.results_page import CLASSIFICATION, SEGMENTATION, About, page_html, write_page
+from medcnn.batch.results_page import page_parts, write_page
+from medcnn.inference.expectation import Expectation
 from medcnn.io.discover import Skipped
+from medcnn.io.options import Reading
 from medcnn.scan import Reason, Rejection
 
 EVIL = (
@@ -31,8 +35,23 @@ EVIL = (
     "\0about\0",
     "n" * 255,
 )
-MODEL = About("Predictions: heart", SEGMENTATION, ("left", "right"), "CT of adults.", "0123456789abcdef" * 4)
+MODEL = About(
+    kind="segmentation",
+    model="0123456789abcdef" * 4,
+    settings="feedbeef",
+    task="heart",
+    intended_use="CT of adults.",
+    names=("left", "right"),
+    codes={},
+    spatial_dims=3,
+    reading=Reading(),
+    expects=Expectation((), (), 3, (0, 1), (0, 1), (0, 1), (0, 1)),
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def page_html(rows, about: About, skipped=(), thumbnail_of=lambda case_id: None, **known) -> str:
+    return "".join(page_parts(rows, about, skipped, thumbnail_of, **known))
 
 
 def row(case_id: str, reference: str = "", status: str = "ok", **known) -> Row:
@@ -110,7 +129,7 @@ def test_each_case_is_there_with_what_is_known_of_it() -> None:
 
 
 def test_of_a_classifier_the_probabilities_are_in_the_order_of_its_classes() -> None:
-    about = replace(MODEL, kind=CLASSIFICATION, names=("normal", "pneumonia"))
+    about = replace(MODEL, kind="classification", names=("normal", "pneumonia"))
     made = row("c-1", probability={"pneumonia": 0.875, "normal": 0.125}, decision="pneumonia", confidence=0.875)
     page = Parsed(page_html([made, row("c-2", reason="not known", probability={"normal": 1.0})], about))
     first, second = page.json("rows")
@@ -120,12 +139,12 @@ def test_of_a_classifier_the_probabilities_are_in_the_order_of_its_classes() -> 
 
 
 def test_the_page_says_what_it_is_for_and_by_which_model() -> None:
-    page = Parsed(page_html(ROWS, replace(MODEL, facts={"Members": "5"})))
-    for said in ("For research use only", "CT of adults.", MODEL.model, MODEL.version, "Members", "Predictions: heart"):
-        assert said in page.text
+    page = Parsed(page_html(ROWS, MODEL, total=5, facts={"Members": "five of them"}))
+    said = ("For research use only", "CT of adults.", MODEL.model, __version__, "five of them", "Predictions: heart")
+    assert [text for text in said if text not in page.text] == []
     assert page.json("about")["colours"] == [structure_colour(0), structure_colour(1)]
     assert "Not finished" not in page.text
-    assert "5 cases of 12 so far" in Parsed(page_html(ROWS, replace(MODEL, total=12))).text
+    assert "5 cases of 12 so far" in Parsed(page_html(ROWS, MODEL, total=12)).text
     assert "Not stated." in Parsed(page_html([], replace(MODEL, intended_use=""))).text
 
 
@@ -134,8 +153,8 @@ def test_text_from_data_stays_text(text: str) -> None:
     plain = Parsed(page_html(ROWS, MODEL, [skip("a")]))
     named = (text, f"{text}2")
     made = row(text, text, "rejected", reason_code=text, found=text, remedy=text, flags=(text,), files={text: "x"})
-    about = replace(MODEL, title=text, names=named, intended_use=text, facts={text: text})
-    page = Parsed(page_html([made], about, [skip(text)], lambda case_id: b"x"))
+    about = replace(MODEL, task=text, names=named, intended_use=text)
+    page = Parsed(page_html([made], about, [skip(text)], lambda case_id: b"x", facts={text: text}))
     assert {name for name, _ in page.elements} == {name for name, _ in plain.elements}
     assert set(page.scripts) == set(plain.scripts)
     assert page.json("rows")[0] == {"id": text, "ref": text, "state": "rejected", "code": text, "found": text,
@@ -191,8 +210,7 @@ def test_three_thousand_cases_fit_one_page() -> None:
 
 def test_a_page_needs_no_torch() -> None:
     program = (
-        "import sys\nimport medcnn.batch.viewer\nfrom medcnn.batch.results_page import About, page_html\n"
-        "page_html([], About('t', 'segmentation', (), '', 'm'))\n"
+        "import sys\nimport medcnn.batch.viewer, medcnn.batch.results_page, medcnn.batch.about\n"
         "print([name for name in ('torch', 'monai', 'matplotlib', 'scipy', 'pandas') if name in sys.modules])\n"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

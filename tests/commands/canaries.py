@@ -112,6 +112,11 @@ def found_in(content: bytes) -> set[str]:
     return {_said(match) for part in unpacked(content) for match in _FOUND.findall(_plain(part))}
 
 
+def fields(found: set[str]) -> set[str]:
+    """The keywords of the elements that the canaries stood in; "" for dates and words cut short."""
+    return {word.partition("(")[2].rstrip(")") for word in found}
+
+
 def _plain(part: bytes) -> bytes:
     """In lower case, and once more without the zeros of UTF-16."""
     lowered = part.lower()
@@ -189,13 +194,15 @@ def _decoded(match: bytes) -> Iterator[bytes]:
 
 
 def leaks(folder: Path, *, but_for: tuple[str, ...] = (), allowed: frozenset[str] = frozenset()) -> dict[str, set[str]]:
-    """File below -> the canaries in its name or content; not what lies in folders of these names, or of allowed fields."""
+    """File below -> the canaries in its name or content; not what lies in folders of these names, or was in allowed
+    fields.
+    """
     found: dict[str, set[str]] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file():
             content = b"" if name.parts[0] in but_for else path.read_bytes()
             said = found_in(str(name).encode()) | found_in(content)
-            said = {word for word in said if word.partition("(")[2].rstrip(")") not in allowed}
+            said = {word for word in said if not fields({word}) <= allowed}
             found |= {str(name): said} if said else {}
     return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import random
 import secrets
 import signal
 import subprocess
@@ -15,6 +17,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from watcher import Watcher
 
 _MARK = "MEDCNN_TEST_RUN"
 _TAKEN_ANEW = ("seconds", "peak")  # how columns, and entries of rows, begin that hold a run's own times and memory
@@ -114,3 +118,23 @@ def differences(output: Path, expected: dict[str, Any]) -> list[str]:
     return sorted(
         words + [f"{name}: differs" for name in found.keys() & expected.keys() if found[name] != expected[name]]
     )
+
+
+def killed_until_done(command: Command, watcher: Watcher, kills: int, seconds: float, dice: random.Random) -> int:
+    """Start, kill at a random moment, see that all of it is gone, so many times. How many kills hit a running one.
+
+    seconds  what a whole run takes: a third of the kills come at any time of the start and of what is left
+    """
+    hit = 0
+    for number in range(kills):
+        process = command.start()
+        if number % 3 == 2:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=dice.uniform(0, 0.8 * seconds))
+        else:  # while it writes: soon after its n-th file or row
+            watcher.wait_for(dice.randint(1, 9), process)
+            time.sleep(dice.uniform(0, 0.02))
+        hit += process.poll() is None
+        if left := command.kill(process):
+            watcher.faults.append(f"{len(left)} processes outlive the kill of their parent by 5 s")
+    return hit

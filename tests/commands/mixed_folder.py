@@ -40,7 +40,7 @@ def write_volumes(root: Path, *, good: int = 100, bad: int = 30) -> Mixed:
     contents, refused = good_volumes(), _spread(bad_volumes(), bad)
     answered = _spread({name: b"" for name in contents if not name.endswith(".img")}, good)
     for reference, content in contents.items():
-        if reference in answered or reference.endswith(".img") and reference.replace(".img", ".hdr") in answered:
+        if reference in answered or (reference.endswith(".img") and reference.replace(".img", ".hdr") in answered):
             _write(root / reference, content)
     for reference, (code, content) in refused.items():
         _write(root / reference, content)

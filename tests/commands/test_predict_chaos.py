@@ -1,6 +1,6 @@
 """The real `predict` command, killed with -9 at random moments, stopped, run twice at once: nothing partial, nothing lost.
 
-MEDCNN_KILLS says how many kills there are (default 6); the benchmark of the whole hostile folder makes 50.
+MEDCNN_KILLS says how many kills there are (default 6); benchmarks/batch_folder.py makes 50 over the whole folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import Command, differences, results
+from chaos import Command, differences, killed_until_done, results
 from mixed_folder import write_pictures, write_volumes
 from packages import tiny_package, tiny_segmenter_package
 from watcher import Watcher
@@ -87,22 +87,6 @@ def watched(tmp_path: Path) -> Iterator[Callable[[Job], Watcher]]:
         watcher.close()
 
 
-def killed_until_done(job: Job, watcher: Watcher, kills: int, dice: random.Random) -> int:
-    """Start, kill at a random moment, check that all of it is gone; then let it end. How often it was killed."""
-    command, done = job.command(watcher.folder), 0
-    for number in range(kills):
-        process = command.start()
-        if number % 3:  # while it writes: soon after its n-th file or row
-            watcher.wait_for(dice.randint(1, 9), timeout_s=60)
-            time.sleep(dice.uniform(0, 0.02))
-        else:
-            time.sleep(dice.uniform(0, job.seconds))
-        done += process.poll() is None
-        assert command.kill(process) == [], "processes of a killed run go on"
-    assert command.run() == 8, command.log.read_text()
-    return done
-
-
 @pytest.mark.case("I03")
 @pytest.mark.parametrize("kind", ["volumes", "pictures"])
 def test_I03_kill_9_at_random_moments_and_the_results_are_an_uninterrupted_runs(
@@ -110,8 +94,9 @@ def test_I03_kill_9_at_random_moments_and_the_results_are_an_uninterrupted_runs(
 ) -> None:
     job: Job = request.getfixturevalue(kind)
     watcher = watched(job)
-    kills = max(1, KILLS // 2)
-    assert killed_until_done(job, watcher, kills, random.Random(kind)) >= kills / 2
+    command, kills = job.command(watcher.folder), max(1, KILLS // 2)
+    assert killed_until_done(command, watcher, kills, job.seconds, random.Random(kind)) >= kills / 2
+    assert command.run() == 8, command.log.read_text()
     assert differences(watcher.folder, job.expected) == []
     assert [name for name in watcher.folder.rglob(".part-*")] == []
     watcher.close()
@@ -127,7 +112,7 @@ def test_sigterm_and_ctrl_c_finish_the_case_in_hand_and_the_same_command_goes_on
     rows = [0]
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         process = command.start()
-        watcher.wait_for(1, timeout_s=120)
+        watcher.wait_for(1, process, rows=True)
         if number == signal.SIGTERM:
             process.send_signal(number)
         else:
@@ -148,7 +133,7 @@ def test_two_runs_on_one_output_exclude_each_other(volumes: Job, watched: Callab
     watcher = watched(volumes)
     first, second = volumes.command(watcher.folder), volumes.command(watcher.folder)
     process = first.start()
-    watcher.wait_for(1, timeout_s=120)
+    watcher.wait_for(1, process, rows=True)
     process.send_signal(signal.SIGSTOP)  # it holds the folder, and may take its time
     try:
         second.log = watcher.folder.with_suffix(".second.log")

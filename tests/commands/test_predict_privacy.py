@@ -19,11 +19,13 @@ import numpy as np
 import pandas
 import pydicom
 import pytest
-from canaries import BIRTH_DATE, PATH_WORD, WORD, canary, found_in, leaks, put_anything, refill
-from folders import pixels, table, write_dicom, write_series
+from canaries import BIRTH_DATE, PATH_WORD, WORD, canary, fields, found_in, leaks, put_anything, refill
+from folders import asked, pixels, table, write_dicom, write_series
 from packages import tiny_package, tiny_segmenter_package
 from PIL import Image, PngImagePlugin
 from pydicom.tag import Tag
+
+from medcnn.predict import predict
 
 pytestmark = pytest.mark.process
 SOME_REJECTED = 8
@@ -53,6 +55,7 @@ class Ran:
     said     standard output and error, of its worker too
     """
 
+    model: Path
     scans: Path
     output: Path
     private: Path
@@ -95,7 +98,7 @@ def write_volumes(root: Path) -> Path:
     folder = root / f"{PATH_WORD}exam"
 
     def write(name: str, **elements: object) -> list[Path]:
-        values = np.random.default_rng(len(name)).integers(0, 250, (9, 8, 3))
+        values = np.random.default_rng(len(name)).integers(0, 250, (9, 8, 5))
         said = {"EchoTime": "30", "BodyPartExamined": "HEAD", **elements}
         return [refill(path) for path in sorted(write_series(folder / name, values, **said).iterdir())]
 
@@ -132,7 +135,7 @@ def ran(root: Path, model: Path, scans: Path) -> Ran:
         timeout=300,
     )
     assert done.returncode == SOME_REJECTED, done.stdout.decode(errors="replace")
-    return Ran(scans, private / "out", private, done.stdout)
+    return Ran(model, scans, private / "out", private, done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +187,15 @@ def test_no_byte_outside_the_dicom_results_says_who_it_was(run: Ran) -> None:
 @pytest.mark.case("S07")
 def test_nothing_that_is_said_says_who_it_was(run: Ran) -> None:
     assert found_in(run.said) == set()
+
+
+@pytest.mark.case("S07")
+def test_a_dry_run_says_no_more(run: Ran, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    predict(asked(run.model, run.scans, tmp_path / "out", dry_run=True, engine="here"))
+    said = "".join(capfd.readouterr())
+    assert "good" in said  # it names the scans
+    assert fields(found_in(said.encode())) <= QUOTED
+    assert leaks(tmp_path, allowed=QUOTED) == {}
 
 
 @pytest.mark.case("S07")

@@ -13,6 +13,7 @@ import json
 import os
 import select
 import struct
+import subprocess
 import threading
 from collections import Counter
 from hashlib import sha256
@@ -91,11 +92,16 @@ class Watcher:
             self._thread.join()
             os.close(self._handle)
 
-    def wait_for(self, events: int, timeout_s: float) -> None:
-        """Until so many names appeared, counted from now; or for so long."""
-        with self._heard:
-            begun = self.seen.total()
-            self._heard.wait_for(lambda: self.seen.total() >= begun + events, timeout_s)
+    def wait_for(self, count: int, process: subprocess.Popen[bytes], *, rows: bool = False) -> None:
+        """Until so many names (or rows of the ledger) appeared, counted from now, or the process has ended."""
+        begun = self._seen_so_far(rows=rows)
+        while process.poll() is None:
+            with self._heard:
+                if self._heard.wait_for(lambda: self._seen_so_far(rows=rows) >= begun + count, timeout=0.1):
+                    return
+
+    def _seen_so_far(self, *, rows: bool) -> int:
+        return self.seen["row"] if rows else self.seen.total()
 
     def _watch(self, folder: Path) -> None:
         number = self._libc.inotify_add_watch(self._handle, os.fsencode(folder), _MODIFY | _MOVED_TO | _CREATE)

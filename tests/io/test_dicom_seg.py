@@ -262,10 +262,11 @@ def test_a_result_carries_the_study_the_model_and_the_notice(written: Any) -> No
     assert data.NumberOfFrames == 3 + 4  # planes with content: 1 to 3 of the first segment, 3 to 6 of the second
 
 
-def test_an_empty_result_is_written_and_read(scan_of: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_an_empty_result_is_written_and_read(scan_of: Callable[..., Any], tmp_path: Path, kind: Any) -> None:
     files, scan = scan_of()
     empty = np.zeros(SIZE, dtype=np.uint8)
-    write_seg(tmp_path / "seg.dcm", empty, scan.geometry, files, [LIVER, SPLEEN], MODEL)
+    write_seg(tmp_path / "seg.dcm", empty, scan.geometry, files, [LIVER, SPLEEN], MODEL, form=Form(kind=kind))
     assert not read_seg(tmp_path / "seg.dcm", scan.geometry)[0].any()
     assert referenced_series(tmp_path / "seg.dcm") == "1.2.840.99.3"
     assert len(pydicom.dcmread(tmp_path / "seg.dcm").ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 8
@@ -506,6 +507,17 @@ def test_sources_that_are_not_the_scan_are_refused(scan_of: Callable[..., Any], 
     plain = write_series(np.zeros(SIZE, np.int16), folder="plain", step_mm=(0, 0, 3.1), decimals=8)
     found = refused(seg_bytes, blobs(), scan.geometry, sorted(plain.iterdir()), [LIVER, SPLEEN], MODEL)
     assert found.code is Reason.META_INVALID
+
+
+def test_dciodvfy_finds_no_error_on_a_bundled_series(series_folder: Path, tmp_path: Path) -> None:
+    root, reference = series_folder, "98892001/CT5N"
+    scan = read_scan(root, reference)
+    assert scan.geometry is not None
+    labels = np.zeros(scan.geometry.shape_vox, np.uint8)
+    labels[3:9, 2:5, 1:3] = 1
+    write_seg(tmp_path / "seg.dcm", labels, scan.geometry, source_files(root, reference), [LIVER], MODEL)
+    assert np.array_equal(read_seg(tmp_path / "seg.dcm", scan.geometry)[0], labels)
+    assert dciodvfy_errors(tmp_path / "seg.dcm") == []
 
 
 def test_an_enhanced_source_is_referred_to_frame_by_frame(tmp_path: Path, bundled: Callable[[str], Path]) -> None:

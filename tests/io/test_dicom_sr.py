@@ -226,6 +226,12 @@ def test_an_object_is_dated_by_its_sources(write_image: Write, elements: dict[st
     assert (source.moment == UNKNOWN_MOMENT) == (not elements)
 
 
+def without_kind() -> Dataset:
+    item = Dataset()
+    item.PatientID = "8"
+    return item
+
+
 BROKEN: dict[str, dict[str, Any]] = {
     "an unknown sex": {"PatientSex": "unknown", "PatientBirthDate": "yesterday"},
     "too many values": {"StudyID": "1\\2\\3", "AccessionNumber": "1\\2"},
@@ -237,6 +243,8 @@ BROKEN: dict[str, dict[str, Any]] = {
     "half a reference": {"ReferencedStudySequence": [Dataset()]},
     "an unknown alphabet": {"SpecificCharacterSet": "ISO_IR 100", "swap": (b"ISO_IR 100", b"KLINGON   ")},
     "a broken number": {"PatientWeight": "99.125", "swap": (b"99.125", b"heavy ")},
+    "bytes of no alphabet": {"InstitutionName": "Sain X", "swap": (b"Sain X", b"Sain\x83X")},
+    "another identifier of no kind": {"OtherPatientIDsSequence": [without_kind()], "PregnancyStatus": 17},
     "no time zone": {"TimezoneOffsetFromUTC": "CET"},
 }
 
@@ -280,6 +288,26 @@ def test_what_names_the_patient_and_the_study_is_repeated_as_it_is_or_not_at_all
     assert caught.value.rejection.code is Reason.TAG_INVALID
     assert keyword in str(caught.value)
     assert value not in str(caught.value)
+
+
+def test_a_kind_of_object_that_nobody_knows_has_a_picture_but_no_report(write_image: Write) -> None:
+    path = write_image(
+        np.zeros((4, 5), np.uint8), StudyInstanceUID="1.2.840.99.1", SOPClassUID="1.3.46.670589.11.0.0.12.1"
+    )
+    source = source_of_files([path], {})
+    with pytest.raises(ScanRejected) as caught:
+        sr_bytes(REPORT, source, MODEL)
+    assert caught.value.rejection.code is Reason.META_INVALID
+    assert read(sc_bytes(np.zeros((4, 5, 3), np.uint8), source, MODEL)).Rows == 4
+
+
+def test_words_that_dicom_cannot_hold_are_made_to_fit(series: Path, saved: Callable[[bytes], Path]) -> None:
+    label = "left\\right\n" + "long " * 20
+    report = Report((Group(label, own_code(label), (Number(VOLUME, 1e-12 / 3, CUBIC_CM),)),), label, (label * 20,))
+    path = saved(sr_bytes(report, source_of_files(sorted(series.iterdir()), {}), Algorithm(label, label, "")))
+    assert numbers_of(path)[0][2] == pytest.approx(1e-12 / 3, rel=1e-5)
+    assert NOTICE in pydicom.dcmread(path).SeriesDescription
+    assert dciodvfy_errors(path) == []
 
 
 def test_a_source_without_a_study_has_no_result(write_image: Write) -> None:

@@ -77,9 +77,9 @@ def test_a_label_map_is_taken_where_unknown_classes_are(archive: Orthanc, label_
 def test_the_same_result_sent_twice_is_one_object(archive: Orthanc, segmented: Answered) -> None:
     """What was predicted again has the same UIDs, so that an archive does not fill up."""
     for output in (segmented.output, segmented.again):
-        for path in sorted((output / "dicom").glob("sagittal_*.dcm")):
-            by_c_store(archive, path)
-    assert len(archive.json("/instances")) == len(list((segmented.output / "dicom").glob("sagittal_*.dcm")))
+        for kind in ("seg", "sr"):
+            by_c_store(archive, output / "dicom" / f"sagittal_{kind}.dcm")
+    assert len(archive.json("/instances")) == 2
 
 
 def test_results_stand_in_their_study_beside_the_scan(archive: Orthanc, answered: Answered) -> None:

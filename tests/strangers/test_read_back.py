@@ -235,10 +235,21 @@ def test_uids_are_all_different_and_valid(answered: Answered) -> None:
     assert all(uid.is_valid and len(uid) <= 64 for uid in [*instances, *series])
 
 
-def test_predicted_again_elsewhere_they_are_the_same_bytes(answered: Answered) -> None:
-    first, second = (
-        {p.name: p.read_bytes() for p in (o / "dicom").iterdir()} for o in (answered.output, answered.again)
-    )
-    assert first
-    assert sorted(first) == sorted(second)
-    assert [name for name in first if first[name] != second[name]] == []
+@pytest.mark.parametrize("kind", ["seg", "sr"])
+def test_predicted_again_elsewhere_they_are_the_same_bytes(
+    segmented: Answered, classified: Answered, kind: str
+) -> None:
+    assert differing(segmented, kind) + differing(classified, kind) == []
+
+
+def test_pictures_too_whatever_key_names_the_cases(answered: Answered) -> None:
+    """A case's keyed name is another in each results folder: it must not make another object of the same picture."""
+    assert differing(answered, "sc") == []
+
+
+def differing(answered: Answered, kind: str) -> list[str]:
+    """Names of objects that are not the same bytes, or not there, in the other results."""
+    paths = answered.objects(kind)
+    again = {path.name: path.read_bytes() for path in (answered.again / "dicom").glob(f"*_{kind}.dcm")}
+    assert len(again) == len(paths)
+    return [path.name for path in paths if path.read_bytes() != again.get(path.name)]

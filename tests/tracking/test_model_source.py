@@ -127,6 +127,12 @@ def test_one_model_under_all_its_names(shared, client, cache):
     assert list(cache.iterdir()) == [folder], "nothing is left beside it"
 
 
+def test_the_default_store_is_the_working_directorys(shared, cache, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.chdir(shared[0])
+    assert content(local_package("models:/xr@champion", cache)) == WEIGHTS
+
+
 def test_an_alias_that_moves_is_followed_and_the_old_model_kept(run_folder, cache):
     logged(run_folder, "moving")
     first = local_package("models:/moving@champion", cache)

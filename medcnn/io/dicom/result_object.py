@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import re
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -53,11 +54,16 @@ def own_code(meaning: str) -> Code:
     return Code(PRIVATE_SCHEME, plain, meaning)
 
 
+def line(words: str) -> str:
+    """As a long string of DICOM can hold it: 64 characters, no backslash, which would part it in two."""
+    return "".join(sign if sign.isprintable() and sign != "\\" else "_" for sign in words)[:LONGEST].strip()
+
+
 def concept(code: Code) -> Any:
     """As highdicom takes it."""
     from highdicom.sr import CodedConcept
 
-    return CodedConcept(code.value, code.scheme, code.meaning[:LONGEST])
+    return CodedConcept(code.value, code.scheme, line(code.meaning))
 
 
 def schemes(codes: list[Code]) -> list[Any] | None:
@@ -71,7 +77,7 @@ def schemes(codes: list[Code]) -> list[Any] | None:
 
 def noticed(description: str) -> str:
     """A series' or content's description: the notice is never what is cut off."""
-    return f"{description[: LONGEST - len(NOTICE) - 2]}, {NOTICE}" if description else NOTICE
+    return f"{line(description)[: LONGEST - len(NOTICE) - 2]}, {NOTICE}" if description else NOTICE
 
 
 def key_of(source: Source, kind: str, *said: object) -> bytes:
@@ -114,9 +120,9 @@ def common(source: Source, algorithm: Algorithm, key: bytes, description: str) -
         "sop_instance_uid": uid(key, "instance"),
         "instance_number": 1,
         "manufacturer": "medcnn",
-        "manufacturer_model_name": algorithm.name[:LONGEST],
-        "software_versions": algorithm.version[:LONGEST],
-        "device_serial_number": algorithm.digest[:LONGEST] or "none",
+        "manufacturer_model_name": line(algorithm.name),
+        "software_versions": line(algorithm.version),
+        "device_serial_number": line(algorithm.digest) or "none",
         "series_description": noticed(description),
         "content_date": source.moment.date(),
         "content_time": source.moment.time(),
@@ -131,7 +137,8 @@ def settle(written: Dataset, source: Source, words: str) -> None:
     written.InstanceCreationTime = written.ContentTime = source.moment.strftime("%H%M%S")
     if equipment := written.get("ContributingEquipmentSequence"):
         equipment[-1].ContributionDateTime = source.moment.strftime("%Y%m%d%H%M%S")  # highdicom's own
-    if offset := text(source.headers[0], "TimezoneOffsetFromUTC"):
+    offset = text(source.headers[0], "TimezoneOffsetFromUTC")
+    if re.fullmatch(r"[+-]\d{4}", offset):
         written.TimezoneOffsetFromUTC = offset
 
 

@@ -19,7 +19,6 @@ from pydicom.dataset import Dataset
 from medcnn.geometry import Geometry
 from medcnn.io.dicom.header import text
 from medcnn.io.dicom.result_object import (
-    LONGEST,
     NOTICE,
     SEG_SERIES,
     Algorithm,
@@ -27,6 +26,7 @@ from medcnn.io.dicom.result_object import (
     concept,
     dicom_bytes,
     key_of,
+    line,
     noticed,
     quietly,
     schemes,
@@ -203,16 +203,16 @@ def _descriptions(segments: Sequence[Segment], algorithm: Algorithm) -> list[Any
     from highdicom.seg import SegmentDescription
 
     identification = AlgorithmIdentificationSequence(
-        name=algorithm.name[:LONGEST],
+        name=line(algorithm.name),
         family=concept(Code("DCM", "123110", "Artificial Intelligence")),
-        version=algorithm.version[:LONGEST],
+        version=line(algorithm.version),
         source="medcnn",
         parameters={"model": algorithm.digest},
     )
     return [
         SegmentDescription(
             segment_number=segment.number,
-            segment_label=segment.label[:LONGEST],
+            segment_label=line(segment.label),
             segmented_property_category=concept(segment.category),
             segmented_property_type=concept(segment.code),
             algorithm_type=segment.algorithm,

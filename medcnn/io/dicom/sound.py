@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -25,10 +26,11 @@ _OWN = (  # what says whose and which it is: repeated as it stands or not at all
     *("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"),
     "FrameOfReferenceUID",
 )
-_ONE_OF = {  # enumerated values of what results repeat, PS3.3 C.7.1 to C.7.3
+_ONE_OF: dict[str, set[Any]] = {  # enumerated values of what results repeat, PS3.3 C.7.1 to C.7.3
     "PatientSex": {"M", "F", "O"},
     "SmokingStatus": {"YES", "NO", "UNKNOWN"},
     "PatientIdentityRemoved": {"YES", "NO"},
+    "PregnancyStatus": {1, 2, 3, 4},
     "QualityControlSubject": {"YES", "NO"},
     "TypeOfPatientID": {"TEXT", "RFID", "BARCODE"},
     "PatientSexNeutered": {"ALTERED", "UNALTERED"},
@@ -36,6 +38,15 @@ _ONE_OF = {  # enumerated values of what results repeat, PS3.3 C.7.1 to C.7.3
     "BurnedInAnnotation": {"YES", "NO"},
     "RecognizableVisualFeatures": {"YES", "NO"},
 }
+_REFERENCE = ("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
+_NEEDED = {  # what an item must have
+    "ReferencedStudySequence": _REFERENCE,
+    "ReferencedPatientSequence": _REFERENCE,
+    "ReferencedPerformedProcedureStepSequence": _REFERENCE,
+    "OtherPatientIDsSequence": ("PatientID", "TypeOfPatientID"),
+}
+_BREAKS = dict.fromkeys(map(ord, "\r\n\f\t"), " ")
+_WORDS = ("LO", "SH", "PN", "ST", "LT", "UT", "UC")
 _PIXELS, _OVERLAYS, _OVERLAYS_END, _FRAME_GROUPS = 0x7FE0, 0x6000, 0x60FF, 0x5200
 _FREE = ("OB", "OW", "OD", "OF", "OL", "OV", "UN")
 
@@ -44,7 +55,9 @@ def sound(header: Dataset) -> Dataset:
     """The public elements of a header that are what the standard says they are; the others left out, or left empty
     where every object has them. TAG_INVALID for what names the patient or the study and cannot be repeated.
     """
-    kept = _public(header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, which quote what is broken
+        kept = _public(header)
     for keyword in _OWN:
         if keyword in header and keyword not in kept:
             raise ScanRejected(
@@ -96,9 +109,8 @@ def _items(element: DataElement) -> DataElement | None:
 def _wanted(keyword: str) -> Callable[[Dataset], bool]:
     if keyword.endswith("CodeSequence"):
         return _is_code
-    if keyword in ("ReferencedStudySequence", "ReferencedPatientSequence", "ReferencedPerformedProcedureStepSequence"):
-        return lambda item: bool(item.get("ReferencedSOPClassUID") and item.get("ReferencedSOPInstanceUID"))
-    return lambda item: True
+    needed = _NEEDED.get(keyword, ())
+    return lambda item: all(item.get(part) for part in needed)
 
 
 def _is_code(item: Dataset) -> bool:
@@ -119,6 +131,8 @@ def _is_sound(element: DataElement) -> bool:
         return False
     for value in values:
         validate_value(element.VR, getattr(value, "original_string", value), RAISE)
+        if element.VR in _WORDS and not str(value).translate(_BREAKS).isprintable():
+            return False
         if element.VR == "UI" and str(value)[0] not in "012":  # ISO 8824 knows three roots
             return False
     return _is_known(element.keyword, values)

@@ -102,14 +102,12 @@ class Report:
 
 @rejecting
 def sr_bytes(report: Report, source: Source, algorithm: Algorithm) -> bytes:
-    """A report in the study of the source. Raises ScanRejected: NOT_AN_IMAGE, TAG_INVALID."""
+    """A report in the study of the source. Raises ScanRejected: META_INVALID, TAG_INVALID."""
     if not report.groups:
         raise ValueError("a report needs at least one group")
     key = key_of(source, "SR", report, algorithm)
     with quietly():
-        _check_source(source)
-        written = _document(report, source, algorithm, key)
-        return dicom_bytes(written)
+        return dicom_bytes(_document(report, source, algorithm, key))
 
 
 def _document(report: Report, source: Source, algorithm: Algorithm, key: bytes) -> Dataset:
@@ -120,30 +118,26 @@ def _document(report: Report, source: Source, algorithm: Algorithm, key: bytes) 
         [report.description, algorithm.name, *report.notes, *(group.label for group in report.groups)]
         + [code.meaning for code in codes]
     )
-    written: Dataset = Comprehensive3DSR(
-        evidence=[*source.all_headers, *_segmentations(report, source)],
-        content=_content(report, source, algorithm, key),
-        series_number=SR_SERIES,
-        is_complete=report.is_complete,
-        is_final=False,
-        is_verified=False,  # nobody has looked at it
-        coding_schemes=schemes(codes),
-        **common(source, algorithm, key, report.description),
-    )
-    settle(written, source, words)
-    return written
-
-
-def _check_source(source: Source) -> None:
-    """highdicom knows the current kinds of object only."""
-    from highdicom._standard_utils import get_sop_class_iod_map
-
-    if text(source.headers[0], "SOPClassUID") not in get_sop_class_iod_map():
+    content = _content(report, source, algorithm, key)
+    try:
+        written: Dataset = Comprehensive3DSR(
+            evidence=[*source.all_headers, *_segmentations(report, source)],
+            content=content,
+            series_number=SR_SERIES,
+            is_complete=report.is_complete,
+            is_final=False,
+            is_verified=False,  # nobody has looked at it
+            coding_schemes=schemes(codes),
+            **common(source, algorithm, key, report.description),
+        )
+    except KeyError:  # highdicom copies what patient and study say by the source's kind of object, and knows no other
         raise ScanRejected(
             Reason.META_INVALID,
-            "the scan is a private or retired kind of DICOM object, which a report cannot refer to",
+            "the scan is of a private or retired kind of DICOM object, which a report cannot be written on",
             "Export the study with current kinds of object; tables and pictures are not affected",
-        )
+        ) from None
+    settle(written, source, words)
+    return written
 
 
 def _codes(group: Group) -> list[Code]:
