@@ -8,10 +8,14 @@ Nothing heavy is imported before the paths are known to be right.
 from __future__ import annotations
 
 import logging
+import secrets
+import shutil
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from medcnn.config.compose import open_door
@@ -91,7 +95,7 @@ def predict(conf: PredictConf) -> Predicted:
     log_to_terminal()
     output = Path(conf.output).expanduser().resolve()
     with Interruption().listening() as interruption, writing(output):
-        return _predict(conf, output, interruption)
+        return _forecast(conf, output) if conf.dry_run else _predict(conf, output, interruption)
 
 
 def _predict(conf: PredictConf, output: Path, interruption: Interruption) -> Predicted:
@@ -101,11 +105,11 @@ def _predict(conf: PredictConf, output: Path, interruption: Interruption) -> Pre
     from medcnn.batch.names import files_like, names_of
     from medcnn.batch.results import Results
     from medcnn.batch.shard import Shard, sole
-    from medcnn.data.privacy import Keyring, key_file
+    from medcnn.data.privacy import PRIVATE_FOLDER, Keyring, key_file
 
     results, shard = Results(output), Shard.of(conf.shard)
-    source = data_root(conf.input)
-    engine = build_engine(Errand(conf, source.parent if source.is_file() else source, output))
+    conf = replace(conf, package=str(_package(conf, output / PRIVATE_FOLDER / "models")))
+    engine = build_engine(Errand.of(conf, output))
     with closing(engine), sole(output, shard):
         # The model: opened by whoever answers
         about = _opened(engine)
@@ -126,7 +130,7 @@ def require_paths(conf: PredictConf) -> None:
     source, output = data_root(conf.input), Path(conf.output).expanduser().resolve()
     package = Path(conf.package).expanduser()
     problems = []
-    if not package.is_dir():
+    if not package.is_dir() and not conf.package.startswith(("models:/", "runs:/")):
         problems.append(f"model: there is no folder {conf.package!r}. Give a run folder or a model package")
     if not source.exists():
         problems.append(f"input: there is no {conf.input!r}. Give a folder of scans, or one scan")
@@ -141,6 +145,40 @@ def require_paths(conf: PredictConf) -> None:
         problems.append("privacy.key_file: lies in the input, which is never written to. Keep the key elsewhere")
     if problems:
         raise ConfigError(problems)
+
+
+def _forecast(conf: PredictConf, output: Path) -> Predicted:
+    """What would be done, with its cost; nothing is written, and no case has a name yet."""
+    from medcnn.batch.dry_run import Extras, forecasts, told
+    from medcnn.batch.errand import Errand
+    from medcnn.batch.estimate import ModelNeeds
+    from medcnn.batch.here import HereEngine
+    from medcnn.batch.memory_left import memory_left_mb
+    from medcnn.data.privacy import Keyring
+    from medcnn.errors import NOTHING_TO_DO_EXIT_CODE
+
+    with TemporaryDirectory(prefix="medcnn-") as cache:
+        conf = replace(conf, package=str(_package(conf, Path(cache))))
+        about = _opened(HereEngine(Errand.of(conf, output)))
+    listed = _listed(conf, about, Keyring(secrets.token_bytes(32)))
+    left_mb = min(memory_left_mb(), conf.memory_mb or inf)
+    extras = Extras(conf.probabilities, conf.views, conf.dicom_seg != "none")
+    found = list(
+        forecasts(
+            listed, ModelNeeds(**about.needs), left_mb=left_mb, seconds_per_tile=about.seconds_per_tile, extras=extras,
+            reading=about.reading,
+        )
+    )  # fmt: skip
+    there = next(path for path in (output, *output.parents) if path.exists())
+    for line in told(found, workers=conf.workers, left_mb=left_mb, free_mb=shutil.disk_usage(there).free / 1e6):
+        log.info("%s", line)
+    return Predicted(output, [], len(listed.skipped), 0, 0 if found else NOTHING_TO_DO_EXIT_CODE)
+
+
+def _package(conf: PredictConf, cache: Path) -> Path:
+    from medcnn.tracking.model_source import local_package
+
+    return local_package(conf.package, cache)
 
 
 def _opened(engine: Engine) -> About:

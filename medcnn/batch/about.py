@@ -18,7 +18,8 @@ class About:
     names            classes, or structures
     codes            class or structure -> SNOMED CT code
     spatial_dims     of the scans that it takes
-    preparation      of the scans, and asking: model.json's parts, with what this run asked otherwise
+    needs            what decides the cost of a case, as medcnn.batch.estimate.ModelNeeds has it
+    seconds_per_tile  measured for a dry run only
     """
 
     kind: Literal["classification", "segmentation"]
@@ -32,8 +33,7 @@ class About:
     reading: Reading
     expects: Expectation
     members: int = 1
-    preparation: dict[str, Any] = field(default_factory=dict)
-    inference: dict[str, Any] = field(default_factory=dict)
+    needs: dict[str, Any] = field(default_factory=dict)
     seconds_per_tile: float | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -91,8 +92,12 @@ class AnswerFiles:
         written.extend(files)
         return why_not
 
-    def _draw(self, written: list[str], asked: Asked, shown: Shown, said: Prediction, heat: Heat | None) -> Rgb | None:
-        """The picture under its heat map, a small one, and what the page scrolls."""
+    def _draw(
+        self, written: list[str], asked: Asked, shown: Shown, said: Prediction, heat: Heat | None
+    ) -> Callable[[], Rgb] | None:
+        """The picture under its heat map, a small one, and what the page scrolls; how to draw it for the study, where a
+        name that only this run's key makes has no place.
+        """
         view, case_id = shown.view, asked.case.case_id
         if view is None or heat is None or not self.wanted.overlays:
             return None
@@ -101,7 +106,7 @@ class AnswerFiles:
         self._put(written, f"{THUMBNAILS}/{case_id}.webp", thumbnail(view, heat=heat))
         if self.wanted.views and view.grey.ndim == 3:
             self._put(written, f"{VIEWS}/{case_id}.js", case_view_js(view, None, (), heat))
-        return page.rgb()
+        return lambda: overlay(self.package, "", view, said, heat).rgb()
 
     def _put(self, written: list[str], name: str, content: bytes) -> None:
         written.append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from medcnn.io.reference import resolve
 from medcnn.scan import SKIPPED_IN_A_FOLDER, Reason, Rejection, ScanRejected
 
 EVERYTHING = Selection()
+
+_UID = re.compile(r"[0-9.]{1,64}")  # what programs make; anonymisers write words there, and those may be anybody's
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _named(found: Iterable[Found], keyring: Keyring, takes: Takes | None) -> tup
         Case(
             keyring.case_id(name, item.reference),
             item.reference,
-            series=item.series,
+            series=item.series if _UID.fullmatch(item.series) else "",
             misfits=() if takes is None else fit(item, takes.expects, takes.spatial_dims),
             modality=item.modality,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from medcnn.batch.about import About
 from medcnn.batch.answer_files import AnswerFiles, Wanted
 from medcnn.batch.answers import Answer, Shown, heats, predictions
+from medcnn.batch.estimate import ModelNeeds, memory_check
 from medcnn.batch.ledger import Row
 from medcnn.batch.masks import Grid
 from medcnn.batch.outcome import Asked, Outcome, begun_row, without_answer
@@ -33,6 +34,8 @@ class Classifying:
         wanted = Wanted.of(conf)
         self._files = AnswerFiles(package, root, results, wanted)
         description, classifier = package.description, package.classifier
+        self._needs = ModelNeeds.of_json(description.as_json(), shifts=classifier.shifts)
+        self._memory_mb = conf.memory_mb
         self.about = About(
             kind="classification",
             model=package.digest,
@@ -45,14 +48,14 @@ class Classifying:
             reading=description.preprocessing.reading,
             expects=description.expects,
             members=len(classifier.networks),
-            preparation=description.preprocessing.as_json(),
-            inference={"shifts": classifier.shifts},
+            needs=asdict(self._needs),
         )
 
     def outcomes(self, asked: Iterable[Asked]) -> Generator[Outcome]:
         """Every case, batch by batch."""
         steps = self.package.description.preprocessing
-        reader = Reader(self.root, steps.reading, len(steps.size_px), self._prepared, self._is_done)
+        check = memory_check(self.root, self._needs, steps.reading, self._memory_mb)
+        reader = Reader(self.root, steps.reading, len(steps.size_px), self._prepared, self._is_done, check)
         reads = reader.all(asked)
         try:
             for batch in batches(reads, self.package.classifier.batch_cases):

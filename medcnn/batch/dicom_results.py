@@ -35,7 +35,7 @@ from medcnn.model_package.classifier import ClassifierPackage
 from medcnn.model_package.segmenter import SegmenterPackage
 from medcnn.scan import Rejection, ScanRejected
 
-Picture = npt.NDArray[np.uint8]
+Picture = Callable[[], npt.NDArray[np.uint8]]  # (H, W, 3), drawn only where it is wanted
 Seg = Literal["binary", "labelmap", "none"]
 
 
@@ -211,7 +211,7 @@ class DicomResults:
         if self.objects.sr:
             makers.append(("sr", "report", lambda: sr_bytes(report, case.source, self.algorithm)))
         if self.objects.sc and picture is not None:
-            makers.append(("sc", "picture", lambda: sc_bytes(picture, case.source, self.algorithm)))
+            makers.append(("sc", "picture", lambda: sc_bytes(picture(), case.source, self.algorithm)))
         for kind, word, make in makers:
             try:
                 content = make()

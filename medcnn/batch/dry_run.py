@@ -112,7 +112,7 @@ def _forecast(
         reason = f"{Reason.GEOMETRY_MISMATCH}: the model takes {kind}"
         return Forecast(case.reference, case.modality, shape, OF_ANOTHER_KIND, reason, results_mb=_SMALL_FILES_MB)
     cost = estimate(size, needs)
-    if cost.least_mb > left_mb:
+    if not cost.fits(left_mb):
         reason = f"{Reason.MEMORY}: {left_mb:.0f} MB are left"
         return Forecast(case.reference, case.modality, shape, TOO_LARGE, reason, cost)
     seconds = nan if seconds_per_tile is None else cost.seconds(seconds_per_tile)
@@ -161,7 +161,7 @@ def _lines(found: Sequence[Forecast]) -> Iterator[str]:
     """A table of the first cases."""
     for one in found[:_SHOWN]:
         reference, modality, shape, verdict, reason, memory, seconds, _ = one.cells()
-        cost = f"{memory or '?'} MB, {seconds or '?'} s" if verdict == ASKED else reason
+        cost = reason or (f"{memory} MB, {seconds} s" if seconds else f"{memory} MB")
         yield "  ".join(filter(None, (reference, modality, shape, verdict if verdict != ASKED else "", cost)))
     if len(found) > _SHOWN:
         yield f"and {len(found) - _SHOWN} more"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from medcnn.config.folders import data_root
 from medcnn.config.predict import PredictConf
 
 
@@ -21,6 +22,12 @@ class Errand:
     conf: PredictConf
     root: Path
     results: Path
+
+    @classmethod
+    def of(cls, conf: PredictConf, results: Path) -> Errand:
+        """As the config says."""
+        source = data_root(conf.input)
+        return cls(conf, source.parent if source.is_file() else source, results)
 
     def as_json(self) -> dict[str, Any]:
         """For another process."""

@@ -6,18 +6,21 @@ volumes of 128 to 512 voxels a side, 2 and 20 structures, with and without resam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor, prod
+from pathlib import Path
 from typing import Any
 
 from medcnn.batch.memory_left import memory_left_mb
-from medcnn.io.size import ScanSize
+from medcnn.io.options import AS_THE_FILE_SAYS, Reading
+from medcnn.io.size import ScanSize, scan_size
 from medcnn.scan import Reason, ScanRejected
 from medcnn.transforms.placement import nearest_ras
 
 SURE = 0.85  # of the arrays that are counted here: no measured case took less, so that what fits is never refused
 _SURE_OF_A_BATCH = 0.35  # of a forward pass as tile_memory reckons it, from above; U-Nets take about all of it
+_KEPT_MB = 100  # that an allocator may hold between cases: measured up to 120, and no limit counts it as left
 _UNKNOWN_BATCH = 0.5  # of the memory for a forward pass, where nobody tried the network
 _FLOAT = 4
 _KEPT_EDGES = 0.1  # as transforms/whole_grid.py: edges that differ by less are not resampled
@@ -91,6 +94,10 @@ class Estimate:
     prepared_size: tuple[int, ...]
     voxels: int
 
+    def fits(self, left_mb: float) -> bool:
+        """Whether it may fit into what is left. What a process kept of earlier cases it uses again."""
+        return self.least_mb <= left_mb + _KEPT_MB
+
     def seconds(self, seconds_per_tile: float) -> float:
         """All of it: reading, networks, writing."""
         return self.tiles * seconds_per_tile + self.voxels * _FLOAT / _BYTES_A_SECOND + _CASE_SECONDS
@@ -124,7 +131,7 @@ def require_memory(size: ScanSize, needs: ModelNeeds, limit_mb: float = 0) -> Es
     """
     wanted = estimate(size, needs)
     left = min(memory_left_mb(), limit_mb or float("inf"))
-    if wanted.least_mb > left:
+    if not wanted.fits(left):
         sides = " x ".join(map(str, size.shape_vox))
         raise ScanRejected(
             Reason.MEMORY,
@@ -132,6 +139,25 @@ def require_memory(size: ScanSize, needs: ModelNeeds, limit_mb: float = 0) -> Es
             "Give the process more memory, or cut the scan",
         )
     return wanted
+
+
+def memory_check(
+    root: Path, needs: ModelNeeds, reading: Reading = AS_THE_FILE_SAYS, limit_mb: float = 0
+) -> Callable[[str], None]:
+    """A question to ask before a reference is read: it raises ScanRejected(MEMORY) where the scan cannot fit.
+
+    What a header does not say, or says wrong, is left to the reader.
+    """
+
+    def check(reference: str) -> None:
+        try:
+            size = scan_size(root, reference, reading)
+        except ScanRejected:
+            return
+        if size is not None and len(size.shape_vox) == needs.spatial_dims:
+            require_memory(size, needs, limit_mb)
+
+    return check
 
 
 def prepared_size(size: ScanSize, needs: ModelNeeds) -> tuple[int, ...]:
@@ -230,7 +256,8 @@ def _preparing_bytes(size: ScanSize, prepared: Sequence[int], needs: ModelNeeds)
     """
     scan, one = _FLOAT * size.voxels * size.channels, _FLOAT * size.voxels
     copies = 2 + (needs.preparation["scale"] in ("percentiles", "range")) + 2 * (needs.preparation["crop"] != "none")
-    resampling = _SLAB_BYTES + _FLOAT * prod(prepared) if prod(prepared) != size.voxels else 0
+    slabs = min(_SLAB_BYTES, 3 * _FLOAT * max(size.voxels, prod(prepared)))
+    resampling = slabs + _FLOAT * prod(prepared) if prod(prepared) != size.voxels else 0
     return float(max(scan + copies * one, scan + one + resampling))
 
 

@@ -15,16 +15,18 @@ from medcnn.batch.ledger import Row
 from medcnn.batch.outcome import Asked, Outcome, begun_row, without_answer
 from medcnn.batch.prediction_tables import write_tables
 from medcnn.batch.progress import BatchProgress
-from medcnn.batch.result_file import result_json
-from medcnn.batch.results import CASES, Results, rows_of
+from medcnn.batch.result_file import result_file, result_json
+from medcnn.batch.results import VIEWS, Results, rows_of
+from medcnn.batch.results_page import write_page
 from medcnn.batch.shard import Shard
+from medcnn.batch.viewer import write_viewer
 from medcnn.errors import Interrupted
 from medcnn.scan import Reason, Rejection
 from medcnn.training.interruption import Interruption
 
 log = logging.getLogger("medcnn.predict")
 
-_TABLE_EVERY_S = 60.0
+_SHOW_EVERY_S = 60.0
 _GRACE_S = 5.0  # for further cases that were begun when somebody asked for the end, once one is finished
 
 
@@ -52,7 +54,7 @@ class FolderRun:
         self.engine, self.about, self.results, self.interruption = engine, about, results, interruption
         self.shard = shard
         self.ledger = results.open_ledger(shard)
-        self._tabled = time.monotonic()
+        self._shown = time.monotonic()
         self._asked_to_stop = 0.0
 
     def over(self, listed: CaseList, names: Mapping[str, str]) -> Finished:
@@ -64,14 +66,14 @@ class FolderRun:
         progress = BatchProgress(len(cases))
         try:
             with self.interruption.patience():
-                computed = self._go([self._asked(case, names) for case in cases], progress)
+                computed = self._go([self._asked(case, names) for case in cases], progress, listed)
         except BaseException:
             with suppress(OSError):  # the ledger holds everything; the tables are a service
-                self._write_tables(cases)
+                self._show(cases, listed)
             raise
         finally:
             progress.close()
-        self._write_tables(cases)
+        self._show(cases, listed)
         return Finished(self._rows(cases), computed)
 
     def _begin(self, listed: CaseList) -> None:
@@ -85,7 +87,7 @@ class FolderRun:
     def _asked(self, case: Case, names: Mapping[str, str]) -> Asked:
         return Asked(case, names[case.case_id], self.ledger.rows.get(case.case_id))
 
-    def _go(self, asked: Sequence[Asked], progress: BatchProgress) -> int:
+    def _go(self, asked: Sequence[Asked], progress: BatchProgress, listed: CaseList) -> int:
         unfit = [one for one in asked if one.case.misfits]
         computed = sum(self._finish(Outcome(one.case, self._unfit_row(one)), one) for one in unfit)
         for _ in unfit:
@@ -99,7 +101,7 @@ class FolderRun:
                 progress.case(computed=outcome.row is not None)
                 if self._is_late():
                     break
-                self._keep_table([one.case for one in asked])
+                self._keep_showing([one.case for one in asked], listed)
         finally:
             outcomes.close()
         if (number := self.interruption.signal_number) and progress.done < progress.total:
@@ -138,19 +140,25 @@ class FolderRun:
 
     def _with_result(self, row: Row) -> Row:
         """Its result.json, which is the last of its files."""
-        name = f"{CASES}/{row.name}/result.json"
+        name = result_file(row.name)
         self.results.write(name, result_json(row, self.about))
         return replace(row, files={**row.files, **self.results.digests([name])})
 
-    def _keep_table(self, cases: Sequence[Case]) -> None:
-        if time.monotonic() - self._tabled > _TABLE_EVERY_S:
-            self._tabled = time.monotonic()
-            self._write_tables(cases)
+    def _keep_showing(self, cases: Sequence[Case], listed: CaseList) -> None:
+        if time.monotonic() - self._shown > _SHOW_EVERY_S:
+            self._shown = time.monotonic()
+            self._show(cases, listed)
 
-    def _write_tables(self, cases: Sequence[Case]) -> None:
-        """From the ledger. Raises OSError."""
-        if self.shard is None:
-            write_tables(self.results.folder, self.about, self._rows(cases))
+    def _show(self, cases: Sequence[Case], listed: CaseList) -> None:
+        """Tables and page, from the ledger. Raises OSError."""
+        if self.shard is not None:
+            return
+        rows = self._rows(cases)
+        write_tables(self.results.folder, self.about, rows)
+        if any(name.startswith(f"{VIEWS}/") for row in rows for name in row.files):
+            write_viewer(self.results.folder)
+        facts = {"Members": str(self.about.members)}
+        write_page(self.results.folder, rows, self.about, listed.skipped, total=len(cases), facts=facts)
 
     def _rows(self, cases: Sequence[Case]) -> list[Row]:
         return rows_of(cases, self.ledger, self.about.model, self.about.settings)

@@ -50,7 +50,8 @@ def structure_names(structures: Sequence[str]) -> dict[str, str]:
 
 def files_like(structures: Sequence[str]) -> FilesOf:
     """Whatever may be called after a case, for names_of."""
-    stems = [*structure_names(structures).values(), "seg", "sr", "sc"]
+    named = list(structure_names(structures).values())
+    stems = [*named, *(f"{stem}_seg" for stem in named), "seg", "sr", "sc"]
     return lambda name: [name, *(f"{name}_{stem}" for stem in stems)]
 
 

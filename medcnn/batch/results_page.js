@@ -310,7 +310,7 @@ function prepareForm() {
     });
   }
   at('columns').querySelector('div').append(...columns.filter(column => !column.fixed).map(column => el('label', null,
-    el('input', { type: 'checkbox', checked: column.shown, onchange: event => { column.shown = event.target.checked; draw(); } }), ' ', own(column.name))));
+    el('input', { type: 'checkbox', checked: column.shown, onchange: event => { column.shown = event.target.checked; draw(); } }), own(column.name))));
 }
 document.addEventListener('click', event => { if (!at('columns').contains(event.target)) at('columns').open = false; });
 function step(by) {

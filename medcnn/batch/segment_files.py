@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -153,8 +154,10 @@ class SegmentFiles:
         files.written.extend(written)
         files.flags += (why_not,) if why_not else ()
 
-    def _draw(self, files: CaseFiles, asked: Asked, ready: Ready, made: Segmentation) -> Rgb | None:
-        """The picture with contours, a small one, and what the page scrolls."""
+    def _draw(self, files: CaseFiles, asked: Asked, ready: Ready, made: Segmentation) -> Callable[[], Rgb] | None:
+        """The picture with contours, a small one, and what the page scrolls; how to draw it for the study, where a name
+        that only this run's key makes has no place.
+        """
         if ready.view is None:
             return None
         rule, case_id = self.package.segmenter.rule, asked.case.case_id
@@ -167,7 +170,8 @@ class SegmentFiles:
         page = outlines_page(ready.view, labels, rule, words)
         self._put(files, f"{OVERLAYS}/{case_id}.png", page.png())
         self._put(files, f"{THUMBNAILS}/{case_id}.webp", thumbnail(ready.view, labels, rule))
-        return page.rgb()
+        view = ready.view
+        return lambda: outlines_page(view, labels, rule, replace(words, case_id="")).rgb()
 
     def _write_withheld(self, files: CaseFiles, asked: Asked, flags: tuple[str, ...], view: View | None) -> None:
         """The scan alone, and why there is no mask."""

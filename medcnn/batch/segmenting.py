@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medcnn.batch.about import About
+from medcnn.batch.estimate import ModelNeeds, memory_check
 from medcnn.batch.masks import Grid
 from medcnn.batch.outcome import Asked, Outcome, begun_row, without_answer
 from medcnn.batch.peak import begin_peak
@@ -20,6 +21,7 @@ from medcnn.batch.reading import Read, Reader, failure
 from medcnn.batch.results import Results
 from medcnn.batch.segment_files import Ready, Said, SegmentFiles, Wanted
 from medcnn.batch.standing import settings_digest, stands
+from medcnn.batch.tile_cost import tile_cost
 from medcnn.batch.view import View
 from medcnn.config.predict import PredictConf
 from medcnn.model_package.segmenter import SegmenterPackage
@@ -39,6 +41,14 @@ class Segmenting:
         self.rule = package.segmenter.rule
         description, asked = package.description, package.segmenter.settings.as_json()
         deciding = {name: value for name, value in asked.items() if name not in _PERFORMANCE}
+        needs = ModelNeeds.of_json(description.as_json(), **asked)
+        cost = tile_cost(package.segmenter, description.preprocessing.num_channels) if conf.dry_run else None
+        self._needs = replace(
+            needs,
+            tile_mb=None if cost is None else cost.memory_mb,
+            on_gpu=package.segmenter.device.type == "cuda",
+        )
+        self._memory_mb = conf.memory_mb
         self.about = About(
             kind="segmentation",
             model=package.digest,
@@ -51,8 +61,8 @@ class Segmenting:
             reading=description.preprocessing.reading,
             expects=description.expects,
             members=len(package.segmenter.networks),
-            preparation=description.preprocessing.as_json(),
-            inference=asked,
+            needs=asdict(self._needs),
+            seconds_per_tile=None if cost is None else cost.seconds,
         )
         self._files = SegmentFiles(package, root, results, self.wanted)
 
@@ -61,7 +71,8 @@ class Segmenting:
         them. Memory is bounded by the case.
         """
         steps = self.package.description.preprocessing
-        reader = Reader(self.root, steps.reading, steps.spatial_dims, self._prepared, self._is_done)
+        check = memory_check(self.root, self._needs, steps.reading, self._memory_mb)
+        reader = Reader(self.root, steps.reading, steps.spatial_dims, self._prepared, self._is_done, check)
         reads = reader.one_ahead(asked, _is_small)
         writer = ThreadPoolExecutor(1, thread_name_prefix="medcnn-write")
         being_written: Future[Outcome] | None = None

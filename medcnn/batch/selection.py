@@ -14,10 +14,10 @@ from medcnn.data.cells import from_cell
 from medcnn.data.manifest_checks import columns_of
 from medcnn.errors import DataError
 from medcnn.inference.expectation import Expectation
+from medcnn.inference.terms import term
 from medcnn.io.discover import Found
 from medcnn.scan import Reason
 
-_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")  # what may be repeated of a header: a code string, not somebody's prose
 _KINDS = {2: "picture", 3: "volume"}
 _OTHER = {"MODALITY": "of another modality", "BODY_PART": "of another body part"}
 
@@ -89,7 +89,7 @@ def _compiled(series: str) -> re.Pattern[str]:
 def _said(word: str) -> str:
     if not word:
         return "the scan does not say"
-    return f"the scan says {word}" if _CODE.fullmatch(word) else "the scan says something else"
+    return f"the scan says {term(word)}"
 
 
 def read_references(manifest: Path) -> frozenset[str]:

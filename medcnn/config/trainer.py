@@ -41,7 +41,7 @@ class TrainerConf:
 
     accelerator: str = choice("auto", "auto", "cpu", "gpu", "mps")
     devices: int = number(1, at_least=1)
-    strategy: str = choice("auto", "auto", "ddp", "fsdp")
+    strategy: str = choice("auto", "auto", "ddp")
     precision: str = choice("auto", "auto", "32", "bf16", "16")
     compile: str = choice("never", "never", "auto", "always")  # auto: on a GPU, for runs long enough to repay it
     threads: int = number(0, at_least=0)  # CPU threads; 0 takes every core
@@ -54,3 +54,5 @@ class TrainerConf:
             yield "folds: must be 0, or at least 2: one fold leaves nobody to train on"
         if self.class_weighting == "balanced" and self.sampling == "balanced":
             yield "sampling: balanced sampling and balanced class weights correct twice; choose one of the two"
+        if self.strategy == "fsdp":
+            yield "strategy: these networks fit one GPU, and fsdp would divide one. Write trainer.strategy=ddp"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medcnn.inference.terms import term
+
 Image = npt.NDArray[np.float32]
 
 # So far outside the training scans' range a scan may lie, in spans of that range, before it is flagged.
@@ -92,7 +94,7 @@ class Expectation:
         """Reasons to withhold a decision: the scan says of itself that it is something else."""
         for name, word, known in (("MODALITY", modality, self.modality), ("BODY_PART", body_part, self.body_part)):
             if word and known and word not in known:
-                yield f"{name}: this scan says {word}, the model knows {', '.join(known)}"
+                yield f"{name}: this scan says {term(word)}, the model knows {', '.join(known)}"
 
     def oddities(self, low: float, high: float, image: Image) -> Iterator[str]:
         """Reasons to look: intensities unlike any training scan's. image (C, *size), prepared."""

@@ -81,7 +81,7 @@ class SlidingWindow:
             answers = answer([self.tiling.cut(image, place) for place in group])
             for place, said in zip(group, answers, strict=True):
                 self._add(ring, place, said)
-            del answers
+            del answers, said  # or the last batch would live on beside the next
             for part, _ in pieces(first, end, ring.shape[1]):
                 yield ring[:, part]
                 ring[:, part] = 0

@@ -102,12 +102,13 @@ class Clock:
 def chosen(
     candidates: Sequence[Candidate], measured: Sequence[Throughput], clock: Clock, min_samples: int
 ) -> tuple[Candidate, str]:
-    """The first candidate that sees enough patches in time, else the last; of its precisions the fastest.
+    """The first candidate that sees enough patches in time, else the one that sees most; of its precisions the fastest.
 
     candidates   from the one that could learn most to the cheapest; of one network, the preferred precision first
     min_samples  patches: a wider network learns more from each, but too few teach none of them
 
-    More minutes never choose a later candidate. Raises PlanError where nothing was measured.
+    Of equals the first; where there is no time for a single step of any, the last: one step is made all the same.
+    Raises PlanError where nothing was measured.
     """
     timed = [(one, seconds_of(one, measured)) for one in candidates]
     known = [(one, seconds) for one, seconds in timed if seconds is not None]
@@ -120,11 +121,14 @@ def chosen(
                 fastest[-1] = (one, seconds)
         else:
             fastest.append((one, seconds))
-    for one, seconds in fastest:
-        if (samples := clock.samples(one, seconds)) >= min_samples:
+    seen = [(one, clock.samples(one, seconds)) for one, seconds in fastest]
+    for one, samples in seen:
+        if samples >= min_samples:
             return one, f"the largest that sees {min_samples:,} patches or more in time: about {samples:,}"
-    one, seconds = fastest[-1]
-    return one, f"none sees {min_samples:,} patches in time; the cheapest sees about {clock.samples(one, seconds):,}"
+    most, samples = max(seen, key=lambda pair: pair[1])
+    if not samples:
+        return seen[-1][0], "there is no time for a single step of any; the cheapest"
+    return most, f"none sees {min_samples:,} patches in time; this one sees the most, about {samples:,}"
 
 
 def worth_measuring(

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from medcnn.config.trainer import TrainerConf
 from medcnn.errors import TrainingError
+from medcnn.inference.classifier import choose_device
 from medcnn.networks.memory_format import network_channels_last
 from medcnn.training.averaging import AveragedNetwork
 from medcnn.training.callbacks import Guarding, Reporting, Saving, Validating
@@ -92,7 +93,8 @@ class _Epochs(pl.LightningDataModule):
 
 
 def build_trainer(conf: TrainerConf, callbacks: list[pl.Callback], *, epochs: int) -> pl.Trainer:
-    """Lightning's trainer with all that writes or prints turned off: those are ours."""
+    """Lightning's trainer with all that writes or prints turned off: those are ours. Raises TrainingError."""
+    _require_devices(conf)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.set_num_threads(conf.threads or os.cpu_count() or 1)
     return pl.Trainer(
@@ -114,6 +116,17 @@ def build_trainer(conf: TrainerConf, callbacks: list[pl.Callback], *, epochs: in
         enable_model_summary=False,
         callbacks=callbacks,
     )
+
+
+def _require_devices(conf: TrainerConf) -> None:
+    """A CPU takes as many processes as are asked for; GPUs can be counted."""
+    device = choose_device(conf.accelerator).type
+    there = torch.cuda.device_count() if device == "cuda" else 1
+    if device != "cpu" and conf.devices > there:
+        raise TrainingError(
+            f"trainer.devices={conf.devices}, and this machine has {there} GPU{'s' if there > 1 else ''} to train on. "
+            f"Set trainer.devices={there}; CUDA_VISIBLE_DEVICES may hide others"
+        )
 
 
 def choose_precision(conf: TrainerConf) -> str:

@@ -95,7 +95,7 @@ DICES = {"liver": 0.9, "a thing of long name": 0.75, "spleen": float("nan")}
 
 
 def of_masks(writer: DicomResults, root: Path, made: np.ndarray | None = None, **options: Any) -> tuple[list[str], str]:
-    given = {"volumes_ml": VOLUMES, "expected_dice": DICES, "picture": PICTURE} | options
+    given = {"volumes_ml": VOLUMES, "expected_dice": DICES, "picture": lambda: PICTURE} | options
     grid = given.pop("grid", None) or grid_of(root)
     return writer.of_masks(root, "ct", "ct", labels() if made is None else made, grid, **given)
 
@@ -210,7 +210,7 @@ def test_a_picture_has_no_segmentation_but_a_report(xray: Path, results: Callabl
     made[0, 2:4, 3:6] = 1
     writer = results()
     grid = Grid((9, 11), None, None)
-    files, why = writer.of_masks(xray, "chest.dcm", "chest", made, grid, None, {"liver": 0.8}, PICTURE)
+    files, why = writer.of_masks(xray, "chest.dcm", "chest", made, grid, None, {"liver": 0.8}, lambda: PICTURE)
     assert (files, why) == (["dicom/chest_sr.dcm", "dicom/chest_sc.dcm"], "")
     groups = groups_of(writer.results.folder / files[0])
     assert {name: (numbers, answers[0][1]) for name, (_, numbers, answers, _) in groups.items()} == {
@@ -237,7 +237,7 @@ def test_a_scan_that_was_not_read_from_dicom_leaves_nothing(
     (tmp_path / "scans").mkdir()
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "scans" / "a.png")
     writer = results(None)
-    assert writer.of_answer(tmp_path / "scans", "a.png", "a", SAID, PICTURE) == ([], "")
+    assert writer.of_answer(tmp_path / "scans", "a.png", "a", SAID, lambda: PICTURE) == ([], "")
     assert not (writer.results.folder / "dicom").exists()
 
 
@@ -261,7 +261,7 @@ def test_a_study_that_can_carry_nothing_is_said_and_nobody_named(
     xray: Path, results: Callable[..., DicomResults]
 ) -> None:
     write(xray / "chest.dcm", np.zeros((9, 11)), StudyInstanceUID="")
-    files, why = results(None).of_answer(xray, "chest.dcm", "chest", SAID, PICTURE)
+    files, why = results(None).of_answer(xray, "chest.dcm", "chest", SAID, lambda: PICTURE)
     assert files == []
     assert why.startswith("DICOM: no result in the study. META_INVALID")
     assert "anary" not in why
@@ -271,7 +271,7 @@ def test_an_answer_is_a_decision_and_a_probability_for_each_class(
     xray: Path, results: Callable[..., DicomResults]
 ) -> None:
     writer = results(None)
-    files, why = writer.of_answer(xray, "chest.dcm", "chest", SAID, PICTURE)
+    files, why = writer.of_answer(xray, "chest.dcm", "chest", SAID, lambda: PICTURE)
     assert (files, why) == (["dicom/chest_sr.dcm", "dicom/chest_sc.dcm"], "")
     assert files == answer_files("chest", writer.objects)
     assert all(dciodvfy_errors(writer.results.folder / name) == [] for name in files)
@@ -345,7 +345,7 @@ def test_an_answer_on_the_bundled_radiographs(results: Callable[..., DicomResult
     writer = results(None)
     for name in ("RG1_UNCI.dcm", "vlut_04.dcm", "SC_rgb.dcm"):
         path = Path(str(get_testdata_file(name, download=False)))
-        files, why = writer.of_answer(path.parent, path.name, path.stem, SAID, PICTURE)
+        files, why = writer.of_answer(path.parent, path.name, path.stem, SAID, lambda: PICTURE)
         assert (len(files), why) == (2, "")
         assert all(dciodvfy_errors(writer.results.folder / file) == [] for file in files)
 

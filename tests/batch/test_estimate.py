@@ -19,7 +19,7 @@ from torch import nn
 
 from medcnn.batch.cases import Case, CaseList
 from medcnn.batch.dry_run import HEADER, Extras, forecasts, told
-from medcnn.batch.estimate import ModelNeeds, estimate, prepared_size, require_memory, tiles_along
+from medcnn.batch.estimate import ModelNeeds, estimate, memory_check, prepared_size, require_memory, tiles_along
 from medcnn.batch.memory_left import left_in_groups, memory_left_mb
 from medcnn.batch.tile_cost import tile_cost
 from medcnn.config.transforms import IntensityConf, TransformsConf
@@ -154,7 +154,17 @@ def test_a_case_that_cannot_fit_is_refused_with_its_numbers(monkeypatch: pytest.
         require_memory(sized(800, 800, 800), model)
     assert caught.value.rejection.code is Reason.MEMORY
     with pytest.raises(ScanRejected, match=", 30 MB are left"):
-        require_memory(sized(200, 200, 200), model, limit_mb=30)
+        require_memory(sized(300, 300, 300), model, limit_mb=30)
+    assert require_memory(sized(64, 64, 64), model, limit_mb=1), "what earlier cases left is used again"
+
+
+def test_a_reference_is_checked_before_it_is_read(mixed: CaseList, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medcnn.batch.estimate.memory_left_mb", lambda: 60.0)
+    check = memory_check(mixed.root, replace(needs(), tile_mb=2.0))
+    for reference in ("a.nii.gz", "p.png", "gone.nii"):  # it fits, is a picture, is not there: the reader's to say
+        check(reference)
+    with pytest.raises(ScanRejected, match=r"^MEMORY: 400 x 400 x 200 voxels"):
+        check("big.nii.gz")
 
 
 def group(folder: Path, names: tuple[str, str], limit: str, use: int, droppable: int) -> None:
@@ -267,7 +277,7 @@ def mixed(tmp_path: Path) -> CaseList:
     from PIL import Image
 
     nibabel.Nifti1Image(np.zeros((40, 40, 40), np.int16), np.eye(4)).to_filename(tmp_path / "a.nii.gz")
-    nibabel.Nifti1Image(np.zeros((400, 400, 60), np.uint8), np.eye(4)).to_filename(tmp_path / "big.nii.gz")
+    nibabel.Nifti1Image(np.zeros((400, 400, 200), np.uint8), np.eye(4)).to_filename(tmp_path / "big.nii.gz")
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / "p.png")
     why = Rejection(Reason.HEADER, "no voxels", "Export it again")
     cases = [
@@ -291,7 +301,7 @@ def test_what_a_run_would_do(mixed: CaseList) -> None:
     assert found[0].cost is not None
     assert found[0].cost.tiles == (40 / 32) ** 3
     assert found[0].seconds >= 0.5 * found[0].cost.tiles
-    assert (found[1].shape_vox, found[1].modality) == ((400, 400, 60), "MR")
+    assert (found[1].shape_vox, found[1].modality) == ((400, 400, 200), "MR")
     assert [one.reason.partition(":")[0] for one in found[1:]] == [
         "MEMORY", "GEOMETRY_MISMATCH", "HEADER", "READ_ERROR", "MODALITY",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A hostile folder: a hundred good scans, thirty bad ones of every kind, and much that is no scan. Always the same bytes.
+"""A hostile folder: a hundred good scans, thirty bad ones of every kind, much that is no scan. Always the same bytes.
 
 For a segmenter of volumes and for a classifier of pictures. The code that each bad scan must end with stands beside it.
 """

@@ -25,7 +25,7 @@ def grey(seed: int) -> np.ndarray:
     row, column = generator.uniform(4, 16, 2)
     down, across = np.mgrid[:SIDE, :SIDE]
     spot = 150 * np.exp(-((down - row) ** 2 + (across - column) ** 2) / generator.uniform(4, 30))
-    return (spot + generator.uniform(20, 90, (SIDE, SIDE))).astype(np.uint8)
+    return np.asarray(spot + generator.uniform(20, 90, (SIDE, SIDE)), np.uint8)
 
 
 def good_pictures() -> dict[str, bytes]:
@@ -38,22 +38,8 @@ def good_pictures() -> dict[str, bytes]:
                 found[f"{where}.jpg"] = _saved(pixels, "JPEG")
             case 1:
                 found[f"{where}.tif"] = _saved(pixels, "TIFF")
-            case 2:
-                found[f"{where}.dcm"] = as_bytes(picture(number, 255 - pixels, PhotometricInterpretation="MONOCHROME1"))
-            case 3:
-                data = picture(number, pixels.astype(np.uint16) * 16, BitsStored=12, HighBit=11)
-                data.compress(RLELossless, generate_instance_uid=False)
-                found[where] = as_bytes(data)  # as scanners name them: with no suffix
-            case 4:
-                data = picture(number, pixels)
-                data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-                found[f"{where}.dcm"] = as_bytes(data)
-            case 5:
-                data = picture(number, pixels)
-                data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-                found[f"{where}.dcm"] = as_bytes(data)
-            case 6 | 7:
-                found[f"{where}.dcm"] = as_bytes(picture(number, pixels))
+            case 2 | 3 | 4 | 5 | 6 | 7:
+                found[where if number % 12 == 3 else f"{where}.dcm"] = _good_dicom(number, pixels)
             case 8:
                 found[f"{where}.png"] = _saved(pixels.astype(np.uint16) * 200, "PNG")
             case 9:
@@ -61,6 +47,22 @@ def good_pictures() -> dict[str, bytes]:
             case _:
                 found[f"{where}.png"] = _saved(pixels, "PNG")
     return {**found, "set.npz": archive(train_images=np.stack([grey(900 + row) for row in range(8)]))}
+
+
+def _good_dicom(number: int, pixels: np.ndarray) -> bytes:
+    """Inverted, run-length encoded in 12 bits, deflated, without VRs, plain."""
+    data = picture(number, pixels)
+    match number % 12:
+        case 2:
+            data = picture(number, 255 - pixels, PhotometricInterpretation="MONOCHROME1")
+        case 3:
+            data = picture(number, pixels.astype(np.uint16) * 16, BitsStored=12, HighBit=11)
+            data.compress(RLELossless, generate_instance_uid=False)
+        case 4:
+            data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        case 5:
+            data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    return as_bytes(data)
 
 
 def bad_pictures() -> dict[str, tuple[str, bytes]]:

@@ -116,7 +116,7 @@ def _bad_nifti() -> dict[str, tuple[str, Content]]:
 
 def _bad_series() -> dict[str, tuple[str, Content]]:
     data = [voxels(number) for number in range(600, 630)]
-    one_off = as_series(601, data[1], lambda at, one: at == 3 and setattr(one, "ImagePositionPatient", [-7, 12, 11.2]))
+    one_off = as_series(601, data[1], _uneven)
     gap, whole = as_series(600, data[0]), as_series(609, data[9])
     del gap[2]
     return {
@@ -154,6 +154,11 @@ def _again(number: int, values: np.ndarray) -> bytes:
 def _turned(at: int, data: Dataset) -> None:
     if at >= 3:
         data.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+
+
+def _uneven(at: int, data: Dataset) -> None:
+    if at == 3:
+        data.ImagePositionPatient = [-7, 12, 11.2]
 
 
 def _tilted(at: int, data: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""The real `predict` command, killed with -9 at random moments, stopped, run twice at once: nothing partial, nothing lost.
+"""The real `predict` command, killed with -9 at random moments, stopped, run twice at once: nothing partial or lost.
 
 MEDCNN_KILLS says how many kills there are (default 6); benchmarks/batch_folder.py makes 50 over the whole folder.
 """

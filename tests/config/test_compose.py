@@ -99,6 +99,14 @@ def test_values_out_of_range_are_listed_together() -> None:
     ]
 
 
+def test_fsdp_is_sent_to_ddp() -> None:
+    found = problems(TASK, "trainer.strategy=fsdp")
+    assert found[0] == "trainer.strategy: 'fsdp' is not one of auto, ddp."
+    assert found[1].startswith("trainer.strategy: these networks fit one GPU")
+    assert found[1].endswith("Write trainer.strategy=ddp")
+    assert len(found) == 2
+
+
 def test_what_is_missing_stands_beside_what_is_wrong() -> None:
     found = problems(TASK, "data=custom", "trainer.epochs=0", "trainer.sampling=even")
     assert found[0] == "data.root: required, not set. Add data.root=<folder of the data>"

@@ -130,6 +130,26 @@ def test_no_time_at_all_still_makes_a_step() -> None:
     assert "no room" in plan.reasons["steps"]
 
 
+def test_where_none_sees_enough_the_one_that_sees_most_is_taken() -> None:
+    """Half a minute: as measured, a narrow network may be the slower one. Of two alike the wider; nothing at all: 8."""
+    found = timed(0.5)
+    by_width = {one.shape.widths[0]: one for one in found.candidates}
+
+    def width(**seconds: float) -> int:
+        speed = [Throughput(by_width[int(name[1:])], took) for name, took in seconds.items()]
+        plan = finish(found, speed)
+        assert plan.samples < 4000
+        assert (
+            f"sees the most, about {plan.samples:,}" in plan.reasons["network"] or "no time" in plan.reasons["network"]
+        )
+        return plan.widths[0]
+
+    assert width(w8=0.2, w16=0.1, w24=0.3, w32=0.4) == 16
+    assert width(w8=0.1, w16=0.1, w24=0.3, w32=0.4) == 16
+    assert width(w8=0.1, w16=0.2, w24=0.3, w32=0.4) == 8
+    assert width(w8=50, w16=40, w24=60, w32=70) == 8
+
+
 def test_few_minutes_take_no_narrower_network_than_asked_for() -> None:
     found = timed(0.5, narrowest_width=16)
     plan = finish(found, measured(found), SPENT)

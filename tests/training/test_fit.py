@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file
 from small_training import Recorder, make_job, pictures, weights_digest
 
+from medcnn.config.trainer import TrainerConf
 from medcnn.data.batches import Batches
 from medcnn.errors import TrainingError
-from medcnn.training.fit import fit
+from medcnn.training.fit import build_trainer, fit
 from medcnn.training.job import Job
 
 
@@ -98,6 +99,25 @@ def test_keep_last_keeps_the_last(tmp_path: Path) -> None:
     watcher.epoch = lambda state, plan, row: kept.append(weights_digest(tmp_path))  # type: ignore[method-assign]
     fit(Job(**{**vars(job), "measure": measuring(worse), "watcher": watcher}), resume=False)
     assert len(set(kept)) == 3
+
+
+@pytest.mark.parametrize(("accelerator", "devices", "there"), [("auto", 2, 1), ("gpu", 2, 1), ("gpu", 5, 4)], ids=str)
+def test_more_gpus_than_there_are_is_said_with_how_many_there_are(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, devices: int, there: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    has = f"this machine has {there} GPU" + "s" * (there > 1) + " to"
+    with pytest.raises(TrainingError, match=rf"trainer\.devices={devices}, and {has} .*Set trainer\.devices={there};"):
+        build_trainer(TrainerConf(accelerator=accelerator, devices=devices), [], epochs=1)
+
+
+def test_one_mps_device_and_as_many_processes_on_a_cpu_as_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = build_trainer(TrainerConf(accelerator="cpu", devices=2, strategy="ddp", threads=1), [], epochs=1)
+    assert trainer.num_devices == 2
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(TrainingError, match="has 1 GPU to"):
+        build_trainer(TrainerConf(accelerator="mps", devices=2), [], epochs=1)
 
 
 def test_losses_of_the_first_steps_are_what_they_were(tmp_path: Path) -> None:
