@@ -20,10 +20,15 @@ EVERY_S = 0.05
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at a tree: seconds from its start, MB of all and of its largest process, open files, processes."""
+    """One look at a tree: seconds from its start, MB of all and of its largest process, open files, processes.
+
+    anonymous_mb  of all, without the pages of files: what a leak grows. Of those pages (libraries, mostly) a process's
+                  share falls whenever some stranger on the machine loads the same files
+    """
 
     at_s: float
     pss_mb: float
+    anonymous_mb: float
     largest_mb: float
     handles: int
     processes: int
@@ -80,7 +85,7 @@ def taken(
 
 def sample_of(root: int, at_s: float) -> Sample:
     """What the tree below this process holds now; what ends while we look counts nothing."""
-    sizes, handles = [], 0
+    sizes, anonymous, handles = [], 0.0, 0
     for number in tree(root):
         folder = Path("/proc") / str(number)
         try:
@@ -88,8 +93,11 @@ def sample_of(root: int, at_s: float) -> Sample:
             handles += len(os.listdir(folder / "fd"))  # noqa: PTH208  half the time, in a loop that must not disturb
         except OSError:
             continue
-        sizes += [int(line.split()[1]) / 1024 for line in rollup.splitlines() if line.startswith("Pss:")]
-    return Sample(at_s, sum(sizes), max(sizes, default=0.0), handles, len(sizes))
+        found = {words[0]: int(words[1]) / 1024 for line in rollup.splitlines()[1:] if (words := line.split())}
+        if found:  # a process that ended and was not waited for has none
+            sizes.append(found["Pss:"])
+            anonymous += found["Pss_Anon:"]
+    return Sample(at_s, sum(sizes), anonymous, max(sizes, default=0.0), handles, len(sizes))
 
 
 def tree(root: int) -> list[int]:

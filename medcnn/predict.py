@@ -36,31 +36,38 @@ log = logging.getLogger("medcnn.predict")
 
 USAGE = """usage: python -m medcnn.predict model=<package or run> input=<folder or scan> output=<folder>
 
-Answer for every scan of a folder, at any depth: predictions.csv, a picture per case and a ledger in the output folder;
-of a model that segments also a mask per case, in the scan's own grid. DICOM, NIfTI, PNG, JPEG, TIFF and .npz arrays.
-What is no scan is skipped; what cannot be used is listed.
+Answer for every scan of a folder, at any depth, unattended: a page (index.html), tables (predictions.csv, .parquet), a
+result.json and a picture per case; of a model that segments a mask in the scan's own grid; for DICOM scans objects of
+their study. DICOM, NIfTI, PNG, JPEG, TIFF and .npz arrays. What is no scan is skipped; what cannot be used is listed;
+what crashes fails alone.
 
-  model=<folder>             a model package, or a run folder
+  model=<folder>             a model package, a run folder, models:/<name>@<alias> or runs:/<id>/model in MLflow
   input=<folder or file>     is never written to
   output=<folder>            new, or of an earlier predict: only what is missing, changed or damaged is done again
+  dry_run=true               list what would be done, with time and memory, and write nothing
+
+which scans:
+  select.modality=[MR]  select.body_part=[BRAIN]  select.series='t1|mpr'  select.min_slices=20  select.manifest=<csv>
   split_by=[time]            make a case of each volume in a series that holds several (echo, b_value, image_type,
                              orientation, time); without it such a series is rejected, with the values it holds
+what is written:
   explain=gradcam | none     a picture per case: where the network looked, or the contours of what it segmented
+  views=true                 volumes that the page can scroll
+  saliency=false             of a classifier: the heat map on the scan's own grid
+  probabilities=false        of a segmenter: a map for each structure
+  dicom_seg=binary | labelmap | none   dicom_sr=true   dicom_sc=true
+who does it:
+  workers=1                  processes that answer; timeout_s=1800, memory_mb=0 (what the machine has) bound each
+  engine=local | here        processes of their own, or this one
+  shard=3/16                 every sixteenth case, for job arrays on one output; in the end once without it
   inference.accelerator=auto cpu, gpu, mps
+  inference.batch_cases=64   pictures that are collected for one question
+  inference.overlap=  inference.mirror_axes=  inference.shifts=  inference.batch_memory_mb=1024
+  inference.uncertainty=     of a segmenter, entropy or disagreement: uncertainty/<name>.nii.gz, 0 (certain) to 255
   modules=[my_networks]      where a package of your own network may be imported from
 
-a model that classifies:
-  inference.batch_cases=64   scans per question; the answers do not depend on it
-
-a model that segments writes masks/<name>.nii.gz (.png for pictures). <name> is the path of the scan's file, or of its
-series' folder, below the input, without suffix: ward/a.nii.gz becomes masks/ward__a.nii.gz; scans that would be called
-alike have their case_id behind. Structures that one map cannot hold: masks/<name>_<structure>.nii.gz.
-  dicom_seg=true             beside it masks/<name>.dcm where the scan is a DICOM series; a structure for which the
-                             model has no SNOMED CT code gets one of the private scheme 99MEDCNN
-  probabilities=false        probabilities/<name>_<structure>.nii.gz
-  inference.uncertainty=     entropy or disagreement: uncertainty/<name>.nii.gz, from 0 (certain) to 255
-  inference.overlap=  inference.mirror_axes=  inference.shifts=     otherwise than the model says
-  inference.batch_memory_mb=1024   for the tiles that are computed together, on a CPU
+<name> is the path of the scan's file, or of its series' folder, below the input, without suffix: ward/a.nii.gz becomes
+masks/ward__a.nii.gz; scans that would be called alike have their case_id behind.
 
 exit codes: 0 all answered, 1 could not be done, 2 the config cannot be run, 3 no scan found, 8 some rejected or failed,
   9 all of them, 28 no space, 130 and 143 interrupted (the same command goes on where it stopped)
@@ -159,7 +166,7 @@ def _forecast(conf: PredictConf, output: Path) -> Predicted:
 
     with TemporaryDirectory(prefix="medcnn-") as cache:
         conf = replace(conf, package=str(_package(conf, Path(cache))))
-        about = _opened(HereEngine(Errand.of(conf, output)))
+        about = _opened(HereEngine(Errand.of(conf, Path(cache) / "results")))
     listed = _listed(conf, about, Keyring(secrets.token_bytes(32)))
     left_mb = min(memory_left_mb(), conf.memory_mb or inf)
     extras = Extras(conf.probabilities, conf.views, conf.dicom_seg != "none")
@@ -226,7 +233,7 @@ def _listed(conf: PredictConf, about: About, keyring: Keyring) -> CaseList:
 
 def _told(output: Path, listed: CaseList, about: About, finished: Finished, seconds: float) -> Predicted:
     from medcnn.batch.progress import in_words
-    from medcnn.batch.results import FOLDERS
+    from medcnn.batch.results_page import PAGE
     from medcnn.batch.summary import exit_code, summary
 
     log.info("")
@@ -234,10 +241,9 @@ def _told(output: Path, listed: CaseList, about: About, finished: Finished, seco
         log.info("%s", line)
     if finished.computed:
         log.info("took %s, %.1f cases a second", in_words(seconds), finished.computed / max(seconds, 1e-3))
-    log.info("results       %s", output / "predictions.csv")
-    for name in FOLDERS:
-        if (output / name).is_dir():
-            log.info("%-13s %s", name, output / name)
+    for word, name in (("table", "predictions.csv"), ("page", PAGE)):
+        if (output / name).is_file():
+            log.info("%-8s %s", word, output / name)
     return Predicted(output, finished.rows, len(listed.skipped), finished.computed, exit_code(finished.rows))
 
 

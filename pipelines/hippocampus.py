@@ -4,7 +4,7 @@
 
 Trains within the minutes and measures on the cases of one of the five folds in splits.json; fold= (nothing after it)
 trains on all but 8 % of the cases, for a model to be used. Wall time on two cores: the minutes asked for.
-Expected figures: benchmarks/README.md. In all five folds the plan of 30 minutes has a Dice of 0.898 and 0.881, and that of
+Expected figures: benchmarks/README.md. In all five folds the plan of 30 minutes has a Dice of 0.898 and 0.881, that of
 120 minutes no more (0.899 and 0.880); both were computed on a GPU, and not by this command. For cases elsewhere:
 `python -m medcnn.evaluate model=<run> data=hippocampus data.root=<folder with imagesTr and labelsTr> data.split=test
 output=<folder>`.

@@ -73,6 +73,7 @@ class FolderRun:
             raise
         finally:
             progress.close()
+        self.engine.close()  # its memory is free before the tables take theirs
         self._show(cases, listed)
         return Finished(self._rows(cases), computed)
 
@@ -88,10 +89,11 @@ class FolderRun:
         return Asked(case, names[case.case_id], self.ledger.rows.get(case.case_id))
 
     def _go(self, asked: Sequence[Asked], progress: BatchProgress, listed: CaseList) -> int:
-        unfit = [one for one in asked if one.case.misfits]
-        computed = sum(self._finish(Outcome(one.case, self._unfit_row(one)), one) for one in unfit)
-        for _ in unfit:
-            progress.case(computed=False)
+        computed = 0
+        for one in asked:
+            if one.case.misfits:
+                computed += self._finish_unfit(one)
+                progress.case(computed=False)
         by_id = {one.case.case_id: one for one in asked if not one.case.misfits}
         outcomes = self.engine.outcomes(list(by_id.values()), lambda: bool(self.interruption.signal_number))
         try:
@@ -118,6 +120,14 @@ class FolderRun:
         self._asked_to_stop = self._asked_to_stop or time.monotonic()
         return time.monotonic() - self._asked_to_stop > _GRACE_S
 
+    def _finish_unfit(self, asked: Asked) -> bool:
+        """Whether it was news."""
+        row, known = self._unfit_row(asked), asked.known
+        if known is not None and replace(known, files={}, output_sha256="") == row and self.results.holds(known):
+            return False
+        self._finish(Outcome(asked.case, row), asked)
+        return True
+
     def _unfit_row(self, asked: Asked) -> Row:
         """Of a scan whose header says that the model does not know its kind: nothing is read, nothing asked."""
         flags, row = asked.case.misfits, begun_row(asked, self.about)
@@ -127,16 +137,16 @@ class FolderRun:
             return without_answer(row, Rejection(Reason.GEOMETRY_MISMATCH, why, remedy))
         return replace(row, flags=flags, reason="; ".join(flags))
 
-    def _finish(self, outcome: Outcome, asked: Asked) -> bool:
+    def _finish(self, outcome: Outcome, asked: Asked) -> None:
         """Outputs are there already; what an older answer had besides goes, then the row says so."""
         if outcome.row is None:
-            return False
+            return
         row = self._with_result(outcome.row)
         known = asked.known
         if known is not None and (besides := known.files.keys() - row.files.keys()):
             others = (other for other in self.ledger.rows.values() if other.case_id != known.case_id)
             self.results.drop(besides - {name for other in others for name in other.files})
-        return self.ledger.append(row.sealed())
+        self.ledger.append(row.sealed())
 
     def _with_result(self, row: Row) -> Row:
         """Its result.json, which is the last of its files."""
@@ -147,14 +157,14 @@ class FolderRun:
     def _keep_showing(self, cases: Sequence[Case], listed: CaseList) -> None:
         if time.monotonic() - self._shown > _SHOW_EVERY_S:
             self._shown = time.monotonic()
-            self._show(cases, listed)
+            self._show(cases, listed, is_over=False)
 
-    def _show(self, cases: Sequence[Case], listed: CaseList) -> None:
+    def _show(self, cases: Sequence[Case], listed: CaseList, *, is_over: bool = True) -> None:
         """Tables and page, from the ledger. Raises OSError."""
         if self.shard is not None:
             return
         rows = self._rows(cases)
-        write_tables(self.results.folder, self.about, rows)
+        write_tables(self.results.folder, self.about, rows, parquet=is_over)
         if any(name.startswith(f"{VIEWS}/") for row in rows for name in row.files):
             write_viewer(self.results.folder)
         facts = {"Members": str(self.about.members)}

@@ -101,11 +101,11 @@ class Ledger:
         """By case_id."""
         return self._rows
 
-    def append(self, row: Row) -> bool:
-        """Durable when this returns; False, and nothing written, where the same was known already. Raises OSError."""
+    def append(self, row: Row) -> None:
+        """Durable when this returns; nothing is written where the same was known already. Raises OSError."""
         known = self._rows.get(row.case_id)
         if known is not None and known.but_for_times() == row.but_for_times():
-            return False
+            return
         line = json.dumps(asdict(row), allow_nan=False) + "\n"
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(handle, "ab") as stream:
@@ -115,7 +115,6 @@ class Ledger:
             os.fsync(stream.fileno())
         self._ends_clean = True
         self._rows[row.case_id] = row
-        return True
 
     def _read(self, path: Path) -> bool:
         """Whether it ends with a whole line."""

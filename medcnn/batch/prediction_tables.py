@@ -26,10 +26,15 @@ _AT_ONCE = 2048  # rows that are held as Python values
 Values = Mapping[str, Value]
 
 
-def write_tables(folder: Path, about: About, rows: Sequence[Row]) -> None:
-    """Both, a row for each in their order. Raises OSError."""
+def write_tables(folder: Path, about: About, rows: Sequence[Row], *, parquet: bool = True) -> None:
+    """Both, a row for each in their order. parquet=False: the CSV alone, without the library that the other needs.
+
+    Raises OSError.
+    """
     wanted = columns(about.kind, about.names)
     write_csv(folder / "predictions.csv", wanted, (values(row, about.kind, about.names) for row in rows))
+    if not parquet:
+        return
     said = {"medcnn_version": __version__, "model": about.model, "task": about.task, "intended_use": about.intended_use}
     lines = (values(row, about.kind, about.names) for row in rows)
     write_parquet(folder / "predictions.parquet", wanted, lines, said)

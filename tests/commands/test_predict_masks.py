@@ -518,7 +518,7 @@ def test_the_summary_counts_masks(model: Path, scans: Path, tmp_path: Path, caps
     predict(asked(model, scans, tmp_path / "out"))
     said = capsys.readouterr().out
     assert "masks: written 4, empty 1" in said
-    assert f"masks         {tmp_path / 'out' / 'masks'}" in said
+    assert f"page     {tmp_path / 'out' / 'index.html'}" in said
 
 
 def test_a_whole_study_in_real_orientations(model: Path, medcnn_data: Path, tmp_path: Path) -> None:

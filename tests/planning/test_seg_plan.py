@@ -135,19 +135,16 @@ def test_where_none_sees_enough_the_one_that_sees_most_is_taken() -> None:
     found = timed(0.5)
     by_width = {one.shape.widths[0]: one for one in found.candidates}
 
-    def width(**seconds: float) -> int:
-        speed = [Throughput(by_width[int(name[1:])], took) for name, took in seconds.items()]
-        plan = finish(found, speed)
-        assert plan.samples < 4000
-        assert (
-            f"sees the most, about {plan.samples:,}" in plan.reasons["network"] or "no time" in plan.reasons["network"]
-        )
-        return plan.widths[0]
+    def plan(w8: float, w16: float) -> SegmentationPlan:
+        seconds = {8: w8, 16: w16, 24: 70.0, 32: 80.0}
+        return finish(found, [Throughput(by_width[width], took) for width, took in seconds.items()])
 
-    assert width(w8=0.2, w16=0.1, w24=0.3, w32=0.4) == 16
-    assert width(w8=0.1, w16=0.1, w24=0.3, w32=0.4) == 16
-    assert width(w8=0.1, w16=0.2, w24=0.3, w32=0.4) == 8
-    assert width(w8=50, w16=40, w24=60, w32=70) == 8
+    assert plan(0.2, 0.1).widths[0] == 16
+    assert "none sees 4,000 patches in time; this one sees the most, about 57" in plan(0.2, 0.1).reasons["network"]
+    assert plan(0.1, 0.1).widths[0] == 16
+    assert plan(0.1, 0.2).widths[0] == 8
+    assert plan(50, 40).widths[0] == 8
+    assert plan(50, 40).reasons["network"] == "there is no time for a single step of any; the cheapest"
 
 
 def test_few_minutes_take_no_narrower_network_than_asked_for() -> None:
