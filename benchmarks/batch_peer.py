@@ -4,7 +4,8 @@
         [model=<run or package>] [cases=200] [rounds=2] [threads=2] [peer_processes=1] [explain=none] [json=<file>]
 
 `nnUNetv2_predict -device cpu --disable_tta` and `medcnn.predict`, networks of the same widths (32-64-128-256); without
-model= both are untrained, which costs the same time. Each round runs both over all crops and over a folder of one,
+model= both are untrained, which costs the same time. medcnn answers twice: in 32-bit floats, as nnU-Net does on a CPU,
+and in bf16, as its plan chooses where the CPU has it. Each round runs both over all crops and over a folder of one,
 whose time is the start-up (and one crop). Memory is the proportional set size summed over each process tree, and that
 of its largest process. peer_processes is what nnU-Net calls -npp and -nps (its own default, 3, takes more memory).
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from benchmarks.process_tree import Taken, taken
 from benchmarks.segmentation_inference import our_model
 from benchmarks.segmentation_peer import CONFIGURATION, FOLD, SUFFIX, Peer, threads_only
+from medcnn.model_package.description import package_folder
 
 DEFAULTS = {
     "root": "", "peer": "", "work": "segmentation_bench", "model": "", "cases": "200", "rounds": "2", "threads": "2",
@@ -66,10 +68,10 @@ class Commands:
         log = self.peer.work / "batch_nnunet.log"
         return taken([*words, "-npp", processes, "-nps", processes], self.peer.environment, log)
 
-    def medcnn(self, source: Path) -> Taken:
+    def medcnn(self, source: Path, precision: str) -> Taken:
         """With its ledger, tables and page."""
         told = [
-            f"model={self.model}",
+            f"model={self._answering_in(precision)}",
             f"input={source}",
             f"output={self._fresh('medcnn')}",
             "inference.accelerator=cpu",
@@ -78,10 +80,20 @@ class Commands:
         environment = {**os.environ, **threads_only(self.peer.threads)}
         return taken(words, environment, self.peer.work / "batch_medcnn.log")
 
+    def _answering_in(self, precision: str) -> Path:
+        """A copy of the package that says so; the same weights."""
+        folder = self.peer.work / f"package_{precision}"
+        if not folder.is_dir():
+            shutil.copytree(package_folder(self.model), folder)
+            description = json.loads((folder / "model.json").read_text())
+            description["inference"]["precision"] = precision
+            (folder / "model.json").write_text(json.dumps(description))
+        return folder
+
     def masks(self, name: str) -> int:
         """That the last call left."""
-        folder = self.output / name
-        return len(list((folder / "masks" if name == "medcnn" else folder).glob(f"*{SUFFIX}")))
+        folder = self.output / ("nnunet" if name == "nnunet" else "medcnn/masks")
+        return len(list(folder.glob(f"*{SUFFIX}")))
 
     def _fresh(self, name: str) -> str:
         shutil.rmtree(self.output / name, ignore_errors=True)
@@ -105,7 +117,10 @@ def measured(asked: dict[str, str], peer: Peer) -> dict[str, list[Round]]:
     commands = Commands(peer, Path(asked["model"]) if asked["model"] else our_model(peer), asked)
     one, every = folder_of(peer, 1), folder_of(peer, int(asked["cases"]))
     cases = len(list(every.iterdir()))
-    runs: dict[str, Callable[[Path], Taken]] = {"medcnn": commands.medcnn}
+    runs: dict[str, Callable[[Path], Taken]] = {
+        "medcnn": lambda source: commands.medcnn(source, "32"),
+        "medcnn bf16": lambda source: commands.medcnn(source, "bf16"),
+    }
     if reason := peer.missing():
         print(f"nnU-Net is not measured: {reason}")
     else:
@@ -138,7 +153,7 @@ def say(name: str, rows: list[Round]) -> None:
     for what, figure in FIGURES.items():
         values = [figure(row) for row in rows]
         middle = statistics.median(values)
-        print(f"{name:<8} {what:<26} {middle:9.2f} ({min(values):.2f} to {max(values):.2f})", flush=True)
+        print(f"{name:<12} {what:<26} {middle:9.2f} ({min(values):.2f} to {max(values):.2f})", flush=True)
 
 
 def main() -> None:
@@ -154,10 +169,11 @@ def main() -> None:
     result = {
         name: {what: [figure(row) for row in rows] for what, figure in FIGURES.items()} for name, rows in found.items()
     }
-    for what, theirs in result.get("nnunet", {}).items():
-        ratios = [one / other for one, other in zip(result["medcnn"][what], theirs, strict=True)]
-        middle = statistics.median(ratios)
-        print(f"medcnn over nnU-Net: {what:<26} {middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    for name in ("medcnn", "medcnn bf16"):
+        for what, theirs in result.get("nnunet", {}).items():
+            ratios = [one / other for one, other in zip(result[name][what], theirs, strict=True)]
+            middle = statistics.median(ratios)
+            print(f"{name} over nnU-Net: {what:<26} {middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
     target = Path(asked["json"]) if asked["json"] else peer.work / "batch_peer.json"
     target.write_text(json.dumps({"asked": asked, "cases": cases, **result}, indent=2))
     print(f"written: {target}")

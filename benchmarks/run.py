@@ -26,9 +26,15 @@ def main() -> None:
         print("PneumoniaMNIST is not measured: MEDCNN_DATA names no folder with it")
     if data and (root := Path(data) / "hippocampus").is_dir():
         commands += [[f"benchmarks.segmentation_{name}", f"root={root}"] for name in ("speed", "inference")]
+        commands.append(["benchmarks.batch_peer", f"root={root}"])
     else:
         print("Segmentation is not measured: MEDCNN_DATA names no folder with hippocampus")
-    commands.append(["benchmarks.big_volume"])
+    commands += [
+        ["benchmarks.big_volume"],
+        ["benchmarks.batch_folder"],
+        ["benchmarks.batch_memory"],
+        ["benchmarks.batch_study"],
+    ]
     for command in commands:
         print(f"\n== {' '.join(command[:1])}", flush=True)
         subprocess.run([sys.executable, "-m", *command], check=True)
