@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from medcnn.config.compare import CompareConf
-from medcnn.config.model import CustomConf, PlainCNNConf, ResNetConf, UNetConf
+from medcnn.config.model import FAMILIES, CustomConf, PlainCNNConf, ResNetConf, UNetConf
 from medcnn.config.predict import PredictConf
 from medcnn.config.verbs import EvaluateConf, PrepareConf, TrainConf
 
 PAGE = Path(__file__).with_name("settings.md")
 OTHERS = {"evaluate": EvaluateConf, "predict": PredictConf, "prepare": PrepareConf, "compare": CompareConf}
-NETWORKS = (PlainCNNConf, ResNetConf, UNetConf, CustomConf)
+NETWORKS = (PlainCNNConf, ResNetConf, *FAMILIES, UNetConf, CustomConf)
 
 HEAD = """# Every setting
 

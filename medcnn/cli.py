@@ -14,6 +14,7 @@ VERBS = {
     "evaluate": "a model and labelled data become metrics with intervals",
     "predict": "a model and a folder of scans become predictions",
     "compare": "two runs on the same cases, with paired intervals and tests",
+    "models": "the networks by name: their size, cost, least input and weights on this machine",
     "doctor": "what this machine has, and what is missing",
     "cache": "how large the prepared scans are; clear them",
     "ui": "the MLflow dashboard of the runs",

@@ -29,6 +29,14 @@ output folder.
   output=<folder>           must not hold results already
   resamples=2000 seed=0     of the intervals
 
+a classifier, besides:
+  prevalence={{ill: 0.05}}    shares of the classes where the model is used, of which it knew others; then
+                            follow=same_decisions or same_thresholds
+  subgroups=[sex,age,site]  every metric for each value of these free columns of the manifest, and tested differences;
+                            the values stand in the report
+  age_edges=[18,40,60,80]   years, where a column named age is cut into groups
+  aggregate=mean            one answer per patient: none, mean, max or noisy_or of the images' probabilities
+
 a model that segments, otherwise than the model says:
   inference.overlap=  inference.mirror_axes=  inference.shifts=
 
@@ -64,6 +72,10 @@ def evaluate(conf: EvaluateConf) -> ClassificationResult | SegmentationResult:
             return evaluate_labels(conf, output, package)
         from medcnn.study.segmentation.evaluation import evaluate_masks
 
+        if conf.subgroups or conf.aggregate != "none" or conf.prevalence:
+            raise ConfigError(
+                ["subgroups, aggregate, prevalence: are for classifiers, and this model segments. Leave them out"]
+            )
         return evaluate_masks(conf, output, package)
 
 

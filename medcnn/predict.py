@@ -50,8 +50,12 @@ which scans:
   select.modality=[MR]  select.body_part=[BRAIN]  select.series='t1|mpr'  select.min_slices=20  select.manifest=<csv>
   split_by=[time]            make a case of each volume in a series that holds several (echo, b_value, image_type,
                              orientation, time); without it such a series is rejected, with the values it holds
+how a classifier's answers are read here:
+  prevalence={ill: 0.05}     the class's share among your cases; follow=same_decisions | same_thresholds
+  abstain=false              true: no decision where the prediction set has not exactly one class
 what is written:
-  explain=gradcam | none     a picture per case: where the network looked, or the contours of what it segmented
+  explain=gradcam | none     a picture per case: where the network looked (also gradcam++, occlusion,
+                             integrated_gradients), or the contours of what it segmented
   views=true                 volumes that the page can scroll
   saliency=false             of a classifier: the heat map on the scan's own grid
   probabilities=false        of a segmenter: a map for each structure

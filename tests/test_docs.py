@@ -30,6 +30,7 @@ COMPILED_ONLY = ("medcnn.train ", "mlflow", "medcnn.predict ", "load_package")
 FOREIGN = {"source", "ssh", "cd", "mkdir"}
 # The arguments of verbs without a config.
 ARGUMENTS = {
+    "models": {"name", "size", "channels", "classes"},
     "doctor": set[str](),
     "cache": {"output", "folder", "clear"},
     "ui": {"port", "uri"},

@@ -19,7 +19,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "medcnn"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_conf" not in path.parts and "_samples" not in path.parts)
 
-VERBS = ("prepare", "train", "evaluate", "predict", "compare", "doctor", "cache", "sync", "ui")
+VERBS = ("prepare", "train", "evaluate", "predict", "compare", "models", "doctor", "cache", "sync", "ui")
 # From the ground floor up. A file imports from its own room, from rooms left of it on its floor, or from floors below.
 FLOORS = (
     ("errors", "geometry", "scan", "whole_file"),

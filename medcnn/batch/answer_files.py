@@ -20,6 +20,7 @@ from medcnn.batch.saliency import write_saliency
 from medcnn.batch.thumbnail import thumbnail
 from medcnn.batch.view import Heat
 from medcnn.config.predict import PredictConf
+from medcnn.explain.build import build_explainer
 from medcnn.inference.prediction import Prediction
 from medcnn.inference.quality_flags import decision_flags
 from medcnn.model_package.classifier import ClassifierPackage
@@ -33,12 +34,14 @@ class Wanted:
     views: bool = True
     saliency: bool = False
     objects: Objects = field(default_factory=Objects)
+    explainer: str = "gradcam"
 
     @classmethod
     def of(cls, conf: PredictConf) -> Wanted:
         """As the config says."""
         objects = Objects("none", conf.dicom_sr, conf.dicom_sc)
-        return cls(conf.explain == "gradcam", conf.views, conf.saliency, objects)
+        explainer = "gradcam" if conf.explain == "none" else conf.explain
+        return cls(conf.explain != "none", conf.views, conf.saliency, objects, explainer)
 
 
 class AnswerFiles:
@@ -46,6 +49,7 @@ class AnswerFiles:
 
     def __init__(self, package: ClassifierPackage, root: Path, results: Results, wanted: Wanted) -> None:
         self.package, self.root, self.results, self.wanted = package, root, results, wanted
+        self.explainer = build_explainer(wanted.explainer)
         self._dicom = DicomResults.of(package, results, wanted.objects)
 
     @property
@@ -74,6 +78,7 @@ class AnswerFiles:
             probability=said.probability,
             decision=said.decision,
             confidence=said.confidence if said.decision else None,
+            conformal_set=said.conformal_set,
             flags=(*said.flags, *((why_not,) if why_not else ())),
             reason=said.reason,
             files=self.results.digests(written),
@@ -101,12 +106,12 @@ class AnswerFiles:
         view, case_id = shown.view, asked.case.case_id
         if view is None or heat is None or not self.wanted.overlays:
             return None
-        page = overlay(self.package, case_id, view, said, heat)
+        page = overlay(self.package, self.explainer, case_id, view, said, heat)
         self._put(written, f"{OVERLAYS}/{case_id}.png", page.png())
         self._put(written, f"{THUMBNAILS}/{case_id}.webp", thumbnail(view, heat=heat))
         if self.wanted.views and view.grey.ndim == 3:
             self._put(written, f"{VIEWS}/{case_id}.js", case_view_js(view, None, (), heat))
-        return lambda: overlay(self.package, "", view, said, heat).rgb()
+        return lambda: overlay(self.package, self.explainer, "", view, said, heat).rgb()
 
     def _put(self, written: list[str], name: str, content: bytes) -> None:
         written.append(name)

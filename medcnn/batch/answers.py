@@ -13,6 +13,7 @@ from medcnn.batch.page import Page
 from medcnn.batch.reading import Read, failure
 from medcnn.batch.view import Heat, View
 from medcnn.data.cache import Entry
+from medcnn.explain.build import Explainer
 from medcnn.inference.prediction import Prediction
 from medcnn.model_package.classifier import NOT_A_NUMBER, ClassifierPackage
 from medcnn.scan import Reason, Rejection
@@ -66,12 +67,21 @@ def _checked(prediction: Prediction) -> Prediction | Rejection:
     return prediction
 
 
-def heats(
-    package: ClassifierPackage, batch: Sequence[Read[Shown]], found: Sequence[Prediction | Rejection]
-) -> list[Heat | Rejection | None]:
-    """Where the members looked, from 0 to 1, for each case that is shown; one by one where a batch fails as a whole."""
-    from medcnn.explain.batch_gradcam import grad_cams
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Where the members looked, 0 to 1 on the network's grid; note: what must be said of it, or ""."""
 
+    heat: Heat
+    note: str = ""
+
+
+def looks(
+    package: ClassifierPackage,
+    batch: Sequence[Read[Shown]],
+    found: Sequence[Prediction | Rejection],
+    explainer: Explainer,
+) -> list[Look | Rejection | None]:
+    """For each case that is shown; one by one where a batch fails as a whole."""
     asked = [
         (read.prepared.entry.image, shown_class(package, prediction))
         for read, prediction in zip(batch, found, strict=True)
@@ -81,24 +91,26 @@ def heats(
         return [None] * len(batch)
     try:
         images, classes = np.stack([image for image, _ in asked]), [shown for _, shown in asked]
-        mean = np.mean([grad_cams(network, images, classes) for network in package.classifier.networks], axis=0)
+        heat, notes = explainer.explain(package.classifier.networks, images, classes)
     except Exception as error:
         if len(batch) == 1:
             return [failure(error)]
         pairs = zip(batch, found, strict=True)
-        return [heat for read, prediction in pairs for heat in heats(package, [read], [prediction])]
-    drawn = iter(mean / np.maximum(mean.max(axis=tuple(range(1, mean.ndim)), keepdims=True), 1e-12))
+        return [look for read, prediction in pairs for look in looks(package, [read], [prediction], explainer)]
+    drawn = (Look(np.asarray(one, np.float32), note) for one, note in zip(heat, notes, strict=True))
     shown = [
         read.prepared is not None and read.prepared.view is not None and isinstance(said, Prediction)
         for read, said in zip(batch, found, strict=True)
     ]
-    return [np.asarray(next(drawn), np.float32) if is_shown else None for is_shown in shown]
+    return [next(drawn) if is_shown else None for is_shown in shown]
 
 
-def overlay(package: ClassifierPackage, case_id: str, view: View, prediction: Prediction, heat: Heat) -> Page:
+def overlay(
+    package: ClassifierPackage, explainer: Explainer, case_id: str, view: View, prediction: Prediction, heat: Heat
+) -> Page:
     """The scan under its heat map, with what was answered."""
     name = package.classifier.rule.class_names[shown_class(package, prediction)]
-    return overlay_page(view, heat, _words(package, case_id, prediction, name, heat))
+    return overlay_page(view, heat, _words(package, explainer, case_id, prediction, name, heat))
 
 
 def shown_class(package: ClassifierPackage, prediction: Prediction) -> int:
@@ -109,21 +121,26 @@ def shown_class(package: ClassifierPackage, prediction: Prediction) -> int:
     return int(np.argmax([prediction.probability[name] for name in names]))
 
 
-def _words(package: ClassifierPackage, case_id: str, prediction: Prediction, shown: str, heat: Heat) -> Words:
+def _words(
+    package: ClassifierPackage, explainer: Explainer, case_id: str, prediction: Prediction, shown: str, heat: Heat
+) -> Words:
     decided = prediction.decision
     if decided:
         headline = f"{decided}   {prediction.confidence:.2f}"
+    elif prediction.conformal_set is not None:
+        headline = "no decision: the prediction set is not one answer"
     else:
         headline = "no decision: not the kind of scan this model knows"
     caption = (
-        f"Heat: Grad-CAM for {shown}, relative to its own maximum. It shows where the answer was sensitive to the "
-        f"scan, not why, and outlines no disease. Intended use: {package.description.intended_use}"
+        f"Heat: {explainer.title} for {shown}, relative to its own maximum. {explainer.meaning} It shows where the "
+        f"answer was sensitive to the scan, not why, and outlines no disease. "
+        f"Intended use: {package.description.intended_use}"
     )
     return Words(
         case_id,
         headline,
         _numbers(package, prediction),
-        f"What spoke for {shown}" if heat.max() > 0 else f"Nothing in the last layer spoke for {shown}",
+        f"What spoke for {shown}" if heat.max() > 0 else f"Nothing spoke for {shown}",
         caption,
         prediction.flags,
         is_warning=not decided,

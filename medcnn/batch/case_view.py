@@ -142,7 +142,7 @@ def _heat_nifti(view: View, heat: Heat) -> bytes:
         (step.to_view(0.0) - (side - 1) / 2) * edge
         for step, side, edge in zip(view.steps, view.grey.shape, view.edges_mm, strict=True)
     ]
-    return _nifti(np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8), edges, first)
+    return _nifti(np.rint(np.clip(view.straightened(heat), 0, 1) * 255).astype(np.uint8), edges, first)
 
 
 def _nifti(voxels: Bytes, edges_mm: Sequence[float], first_mm: Sequence[float], intent: int = 0) -> bytes:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from medcnn.batch.about import About
 from medcnn.batch.answer_files import AnswerFiles, Wanted
-from medcnn.batch.answers import Answer, Shown, heats, predictions
+from medcnn.batch.answers import Answer, Shown, looks, predictions
 from medcnn.batch.estimate import ModelNeeds, memory_check
 from medcnn.batch.ledger import Row
 from medcnn.batch.masks import Grid
@@ -39,7 +39,9 @@ class Classifying:
         self.about = About(
             kind="classification",
             model=package.digest,
-            settings=settings_digest({**asdict(wanted), "shifts": classifier.shifts}),
+            settings=settings_digest(
+                {**asdict(wanted), "shifts": classifier.shifts, "site": asdict(classifier.rule.site)}
+            ),
             task=description.task,
             intended_use=description.intended_use,
             names=classifier.rule.class_names,
@@ -84,19 +86,22 @@ class Classifying:
         asked = [read for read in batch if read.prepared is not None]
         began = time.perf_counter()
         found = predictions(self.package, asked) if asked else []
-        looked = iter(zip(found, heats(self.package, asked, found), strict=True))
+        looked = iter(zip(found, looks(self.package, asked, found, self._files.explainer), strict=True))
         share = (time.perf_counter() - began) / max(1, len(asked))
         for read in batch:
             if read.prepared is None:
                 yield read, Answer(rejection=read.rejection), 0.0
                 continue
-            said, heat = next(looked)
+            said, look = next(looked)
             if isinstance(said, Rejection):
                 yield read, Answer(rejection=said), share
-            elif isinstance(heat, Rejection):
-                yield read, Answer(rejection=heat), share
+            elif isinstance(look, Rejection):
+                yield read, Answer(rejection=look), share
+            elif look is None:
+                yield read, Answer(said), share
             else:
-                yield read, Answer(said, heat), share
+                note = (f"EXPLANATION: {look.note}",) if look.note else ()
+                yield read, Answer(replace(said, flags=(*said.flags, *note)), look.heat), share
 
 
 def batches(reads: Iterable[Read[Shown]], most_cases: int) -> Iterator[list[Read[Shown]]]:

@@ -17,7 +17,8 @@ Kind = Literal["classification", "segmentation"]
 Value = str | float | None
 
 PARTS = ("read", "compute", "restore", "write")  # of seconds
-_BETWEEN = " | "  # files, flags
+EMPTY_SET = "(empty)"  # a set that holds no class; without a word where the model makes no sets
+_BETWEEN = " | "  # files, flags, classes of a set
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def _columns(kind: Kind, names: tuple[str, ...]) -> list[Column]:
     times = [Column("seconds", 3), *(Column(f"seconds_{part}", 3) for part in PARTS), Column("peak_mb", 1)]
     if kind == "classification":
         chances = [Column(f"p.{name}", 6) for name in names]
-        return [*start, *chances, Column("decision"), Column("confidence", 6), *why, Column("status"), *times]
+        decided = [Column("decision"), Column("confidence", 6), Column("set")]
+        return [*start, *chances, *decided, *why, Column("status"), *times]
     measures = [Column(f"{what}.{name}", 4) for what in ("volume_ml", "expected_dice") for name in names]
     return [*start, Column("status"), Column("mask"), *measures, Column("disagreement", 4), *why, *times]
 
@@ -70,6 +72,7 @@ def _said(row: Row) -> dict[str, Value]:
         "mask": _BETWEEN.join(row.masks),
         "decision": row.decision,
         "confidence": row.confidence,
+        "set": None if row.conformal_set is None else _BETWEEN.join(row.conformal_set) or EMPTY_SET,
         "disagreement": row.disagreement,
         "flags": _BETWEEN.join(row.flags),
         "reason_code": row.reason_code,

@@ -30,6 +30,7 @@ _SMALL_RING_BYTES = 256 * 2**20  # as inference/sliding_window.py
 _RESTORING_BYTES = 48 * 2**20  # three pieces of rows, of 16 MiB each
 _SLAB_BYTES = 3 * 2**25  # what resampling holds of the piece in hand
 _REGRIDDING_BYTES = 84  # a voxel of the new grid, as MONAI finds it
+_MOST_PACKED = 1100  # what deflate makes of zeros, a little more: unpacked bytes for each in the file
 _CASE_SECONDS = 0.05  # for files, tables and pictures of the smallest case
 _BYTES_A_SECOND = 150e6  # of voxels read, prepared, restored and written
 
@@ -135,7 +136,7 @@ def require_memory(size: ScanSize, needs: ModelNeeds, limit_mb: float = 0) -> Es
         sides = " x ".join(map(str, size.shape_vox))
         raise ScanRejected(
             Reason.MEMORY,
-            f"{sides} voxels take about {wanted.memory_mb:.0f} MB, {left:.0f} MB are left",
+            f"{sides} voxels take about {wanted.memory_mb:.0f} MB, more than is left",
             "Give the process more memory, or cut the scan",
         )
     return wanted
@@ -154,10 +155,15 @@ def memory_check(
             size = scan_size(root, reference, reading)
         except ScanRejected:
             return
-        if size is not None and len(size.shape_vox) == needs.spatial_dims:
+        if size is not None and len(size.shape_vox) == needs.spatial_dims and _is_plausible(size):
             require_memory(size, needs, limit_mb)
 
     return check
+
+
+def _is_plausible(size: ScanSize) -> bool:
+    """Whether the file can hold what its header claims; where it cannot, the reader says so better."""
+    return max(size.stored_bytes, size.voxels) <= _MOST_PACKED * max(1, size.file_bytes)
 
 
 def prepared_size(size: ScanSize, needs: ModelNeeds) -> tuple[int, ...]:

@@ -29,7 +29,8 @@ class Row:
     seconds        all together; seconds_of: read, compute, restore, write
     peak_mb        the most memory that the process held meanwhile
 
-    Of a classifier: probability (class -> calibrated), decision, confidence. Of a segmenter: masks (those of the files
+    Of a classifier: probability (class -> calibrated), decision, confidence, conformal_set (the classes that the scan
+    may have; None where the model makes no sets). Of a segmenter: masks (those of the files
     that are masks), volume_ml and expected_dice (structure -> number, where there is one), disagreement (0 to 1).
     """
 
@@ -58,11 +59,14 @@ class Row:
     name: str = ""
     series: str = ""
     peak_mb: float | None = None
+    conformal_set: tuple[str, ...] | None = None
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Row:
         """As a line of the ledger has it. Raises KeyError and TypeError."""
-        return cls(**{**found, "flags": tuple(found["flags"]), "masks": tuple(found.get("masks", ()))})
+        tuples = {"flags": tuple(found["flags"]), "masks": tuple(found.get("masks", ()))}
+        held = found.get("conformal_set")
+        return cls(**{**found, **tuples, "conformal_set": None if held is None else tuple(held)})
 
     def sealed(self) -> Row:
         """With the hash over the answer."""

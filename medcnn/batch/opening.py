@@ -14,7 +14,7 @@ from medcnn.config.errors import ConfigError
 from medcnn.config.predict import PredictConf
 from medcnn.config.verbs import InferenceConf
 from medcnn.errors import PackageError
-from medcnn.explain.gradcam import target_layer
+from medcnn.explain.build import build_explainer
 from medcnn.model_package.classifier import ClassifierPackage
 from medcnn.model_package.opening import ModelPackage, load_package
 from medcnn.model_package.segmenter import SegmenterPackage
@@ -24,6 +24,8 @@ def open_answering(conf: PredictConf, root: Path, results: Path) -> Answering:
     """Ready for the first case. Raises PackageError and ConfigError."""
     package = _opened(conf)
     if isinstance(package, SegmenterPackage):
+        if conf.prevalence or conf.abstain:
+            raise ConfigError(["prevalence and abstain are for classifiers; this model segments. Leave them out"])
         return Segmenting(_segmenter_asked(package, conf.inference), root, Results(results), conf)
     return Classifying(_classifier_asked(package, conf), root, Results(results), conf)
 
@@ -46,13 +48,14 @@ def _opened(conf: PredictConf) -> ModelPackage:
 
 
 def _classifier_asked(package: ClassifierPackage, conf: PredictConf) -> ClassifierPackage:
-    if conf.explain == "gradcam" or conf.saliency:
+    if conf.explain != "none" or conf.saliency:
         try:
-            target_layer(package.classifier.networks[0])
+            build_explainer("gradcam" if conf.explain == "none" else conf.explain).check(package.classifier.networks)
         except ValueError as error:
             raise PackageError(str(error)) from error
     shifts = conf.inference.shifts or package.classifier.shifts
-    return replace(package, classifier=replace(package.classifier, shifts=shifts))
+    asked = replace(package, classifier=replace(package.classifier, shifts=shifts))
+    return asked.at_site(conf.prevalence, conf.follow, abstain=conf.abstain)
 
 
 def _segmenter_asked(package: SegmenterPackage, inference: InferenceConf) -> SegmenterPackage:

@@ -10,7 +10,8 @@ r"""cases/<name>/result.json: all that is said of one case, to be read by people
 | `status` | `ok`, `rejected` (the input cannot be used), `failed` (this run could not do it) |
 | `rejection` | `{code, found, remedy}`, else null |
 | `withheld` | why there is no decision or no mask although the scan was read, else null |
-| `answer` | null where there is none. Of a classifier `{decision, confidence, classes}`, of a segmenter `{disagreement, structures}` |
+| `answer` | null where there is none. Of a classifier `{decision, confidence, set, classes}`, of a segmenter `{disagreement, structures}` |
+| `answer.set` | the classes that the scan may have, as a list; null where the model makes no prediction sets |
 | `answer.classes` | class -> `{probability, snomed_ct}`: calibrated; in the model's order |
 | `answer.structures` | structure -> `{volume_ml, expected_dice, snomed_ct}`; in the model's order |
 | `flags` | a list of `{code, text}`: what a person should look at |
@@ -105,7 +106,8 @@ def _answer(row: Row, about: About) -> dict[str, Any] | None:
     """None too where a mask is withheld: nothing was computed. A classifier's numbers are said all the same."""
     if about.kind == "classification":
         classes = {name: {"probability": row.probability.get(name), **_code(name, about)} for name in about.names}
-        return {"decision": row.decision or None, "confidence": row.confidence, "classes": classes}
+        held = None if row.conformal_set is None else list(row.conformal_set)
+        return {"decision": row.decision or None, "confidence": row.confidence, "set": held, "classes": classes}
     if row.reason:
         return None
     structures = {

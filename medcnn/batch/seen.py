@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from medcnn.batch.masks import Grid
-from medcnn.batch.view import placement
 from medcnn.geometry import Geometry
 from medcnn.transforms.preprocessing import Preprocessing
 
@@ -68,6 +67,34 @@ def _scales(
     matrix = np.diag([*(scale for scale, _ in pairs), 1.0])
     matrix[:-1, -1] = [offset for _, offset in pairs]
     return matrix
+
+
+def placement(
+    shape: Sequence[int], edges_mm: Sequence[float], steps: Preprocessing, *, has_geometry: bool
+) -> list[tuple[float, float]]:
+    """(scale, offset) per axis of what Preprocessing.apply does to the grid: resize or resample, crop, pad."""
+    size = steps.size_px
+    if tuple(shape) == size and not steps.spacing_mm and not has_geometry:
+        return [(1.0, 0.0)] * len(size)
+    if steps.spacing_mm:
+        ratio = [edge / wanted for edge, wanted in zip(edges_mm, steps.spacing_mm, strict=True)]
+        if has_geometry:  # resampling keeps the first voxel's centre where it is
+            new = [round((side - 1) * r) + 1 for side, r in zip(shape, ratio, strict=True)]
+            return [(r, float(_moved(n, wanted))) for r, n, wanted in zip(ratio, new, size, strict=True)]
+        new = [round(side * r) for side, r in zip(shape, ratio, strict=True)]
+    elif steps.keep_aspect:
+        from medcnn.transforms.regrid import fitted
+
+        new = fitted(shape, edges_mm, size)
+    else:
+        new = list(size)
+    scales = [n / side for n, side in zip(new, shape, strict=True)]  # resizing keeps the outer edges where they are
+    return [(s, (s - 1) / 2 + _moved(n, wanted)) for s, n, wanted in zip(scales, new, size, strict=True)]
+
+
+def _moved(side: int, wanted: int) -> int:
+    """By how many pixels centred cropping (negative) or padding moves an axis."""
+    return (wanted - side) // 2 if side <= wanted else -max(0, side // 2 - wanted // 2)
 
 
 def _turned(geometry: Geometry) -> Any:

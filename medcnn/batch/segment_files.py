@@ -73,7 +73,7 @@ class Wanted:
     def of(cls, conf: PredictConf) -> Wanted:
         """As the config says."""
         objects = Objects(cast("Seg", conf.dicom_seg), conf.dicom_sr, conf.dicom_sc)
-        return cls(conf.explain == "gradcam", conf.views, conf.probabilities, objects)
+        return cls(conf.explain != "none", conf.views, conf.probabilities, objects)
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from medcnn.batch.ledger import FAILED
 from medcnn.batch.outcome import Asked
 from medcnn.batch.results import Results
 
-FORMAT = 3  # raised whenever rows or outputs come out otherwise, so that older ones are made again
+FORMAT = 4  # raised whenever rows or outputs come out otherwise, so that older ones are made again
 
 
 def stands(asked: Asked, input_sha256: str, about: About, results: Results) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from medcnn.batch.masks import Grid
+from medcnn.batch.seen import Seen
 from medcnn.scan import Scan, Voxels
 from medcnn.transforms.placement import Placement
 from medcnn.transforms.placement import turned as turned_axes
@@ -45,25 +46,28 @@ class View:
     edges_mm  of its voxels, or 1 where the file does not say
     steps     per axis, into the network's grid where heat is shown, into the turned scan's where masks are
     oriented  the axes' directions in the patient are known
+    slant     (D, D) what is added, times the view's index, where the scan's grid is sheared and the network's is not
     """
 
     grey: Grey
     edges_mm: tuple[float, ...]
     steps: tuple[Step, ...]
     oriented: bool
+    slant: npt.NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, scan: Scan, preprocessing: Preprocessing) -> View:
         """From a scan in its true meaning."""
         values = scan.voxels[0] if len(scan.voxels) == 1 else scan.voxels.mean(axis=0)
-        edges = tuple(float(edge) for edge in scan.spacing_mm or (1.0,) * scan.spatial_dims)
-        if scan.geometry is not None and values.ndim == 3:
-            values, edges = _to_ras(values, scan.geometry.affine)
-        steps = [
-            Step(*pair)
-            for pair in placement(values.shape, edges, preprocessing, has_geometry=scan.geometry is not None)
-        ]
-        return cls._shrunk(values, edges, steps, oriented=scan.geometry is not None)
+        own = scan.geometry.spacing_mm() if scan.geometry is not None else scan.spacing_mm or (1.0,) * values.ndim
+        seen = Seen.of(Grid(tuple(values.shape), scan.geometry, scan.spacing_mm), preprocessing)
+        values = turned_axes(values[None], seen.axes, seen.flipped)[0]
+        edges = tuple(float(own[axis]) for axis in seen.axes)
+        scales = np.diag(seen.matrix)
+        steps = [Step(float(scale), float(offset)) for scale, offset in zip(scales, seen.matrix[:, -1], strict=True)]
+        view = cls._shrunk(values, edges, steps, oriented=scan.geometry is not None)
+        slant = None if seen.is_straight(values.shape) else seen.matrix[:, :-1] - np.diag(scales)
+        return replace(view, slant=slant)
 
     @classmethod
     def of_placed(cls, scan: Scan, placement: Placement) -> View:
@@ -102,54 +106,28 @@ class View:
         return np.stack([plane[nearest] for plane in labels])
 
     def _moved(self, view_places: Places) -> list[npt.NDArray[np.float64]]:
-        return [step.to_other(index) for step, index in zip(self.steps, view_places, strict=True)]
+        moved = [step.to_other(index) for step, index in zip(self.steps, view_places, strict=True)]
+        if self.slant is None:
+            return moved
+        pairs = zip(moved, self.slant, strict=True)
+        return [there + sum(by * at for by, at in zip(row, view_places, strict=True)) for there, row in pairs]
+
+    def straightened(self, heat: Heat) -> Heat:
+        """heat on a grid of the same size whose axes run along the view's: voxel p lies at each step.to_view(p)."""
+        if self.slant is None:
+            return heat
+        sides = zip(self.steps, heat.shape, strict=True)
+        return self.heat_at(heat, np.ix_(*((np.arange(side) - step.offset) / step.scale for step, side in sides)))
 
     def hottest(self, heat: Heat) -> tuple[int, ...]:
         """The view's voxel nearest to the hottest of the network's grid; the centre where nothing is hot."""
         if not heat.max() > 0:
             return tuple(side // 2 for side in self.grey.shape)
         peak = np.unravel_index(int(heat.argmax()), heat.shape)
-        nearest = (round(step.to_view(float(index))) for step, index in zip(self.steps, peak, strict=True))
+        offsets = [step.offset for step in self.steps]
+        matrix = np.diag([step.scale for step in self.steps]) + (0 if self.slant is None else self.slant)
+        nearest = (round(float(index)) for index in np.linalg.solve(matrix, np.array(peak) - offsets))
         return tuple(min(max(index, 0), side - 1) for index, side in zip(nearest, self.grey.shape, strict=True))
-
-
-def placement(
-    shape: Sequence[int], edges_mm: Sequence[float], steps: Preprocessing, *, has_geometry: bool
-) -> list[tuple[float, float]]:
-    """(scale, offset) per axis of what Preprocessing.apply does to the grid: resize or resample, crop, pad."""
-    size = steps.size_px
-    if tuple(shape) == size and not steps.spacing_mm and not has_geometry:
-        return [(1.0, 0.0)] * len(size)
-    if steps.spacing_mm:
-        ratio = [edge / wanted for edge, wanted in zip(edges_mm, steps.spacing_mm, strict=True)]
-        if has_geometry:  # resampling keeps the first voxel's centre where it is
-            new = [round((side - 1) * r) + 1 for side, r in zip(shape, ratio, strict=True)]
-            return [(r, float(_moved(n, wanted))) for r, n, wanted in zip(ratio, new, size, strict=True)]
-        new = [round(side * r) for side, r in zip(shape, ratio, strict=True)]
-    elif steps.keep_aspect:
-        from medcnn.transforms.regrid import fitted
-
-        new = fitted(shape, edges_mm, size)
-    else:
-        new = list(size)
-    scales = [n / side for n, side in zip(new, shape, strict=True)]  # resizing keeps the outer edges where they are
-    return [(s, (s - 1) / 2 + _moved(n, wanted)) for s, n, wanted in zip(scales, new, size, strict=True)]
-
-
-def _moved(side: int, wanted: int) -> int:
-    """By how many pixels centred cropping (negative) or padding moves an axis."""
-    return (wanted - side) // 2 if side <= wanted else -max(0, side // 2 - wanted // 2)
-
-
-def _to_ras(values: Voxels, affine: npt.NDArray[np.float64]) -> tuple[Voxels, tuple[float, ...]]:
-    """The axes in the order and direction nearest to R, A, S: MONAI's, as in preprocessing."""
-    import torch
-    from monai.data import MetaTensor
-    from monai.transforms import Orientation
-
-    tensor: Any = MetaTensor(torch.from_numpy(np.ascontiguousarray(values))[None], affine=torch.from_numpy(affine))
-    turned: Any = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(tensor)
-    return np.asarray(turned.numpy()[0]), tuple(float(edge) for edge in turned.pixdim)
 
 
 def _block_means(values: Voxels, block: int) -> Voxels:

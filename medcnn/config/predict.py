@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from medcnn.config.decisions import prevalence_problems
 from medcnn.config.fields import MISSING, choice, number
 from medcnn.config.reading import split_by_problems
 from medcnn.config.verbs import InferenceConf, PrivacyConf
@@ -43,8 +44,14 @@ class PredictConf:
     split_by: list[str] = field(default_factory=list)  # of a series with several volumes: echo, time ...
     dry_run: bool = False  # list what would be done, with time and memory, and do nothing
 
+    # How a classifier's answers are read at this place
+    prevalence: dict[str, float] = field(default_factory=dict)  # class -> its share among the place's cases
+    follow: str = choice("same_decisions", "same_decisions", "same_thresholds")  # what prevalence leaves as it is
+    abstain: bool = False  # no decision where the prediction set has not exactly one class
+
     # What is written
-    explain: str = choice("gradcam", "gradcam", "none")  # a picture per case; of a segmenter the contours
+    # a picture per case: how it was found out where a classifier looked; of a segmenter the contours
+    explain: str = choice("gradcam", "gradcam", "gradcam++", "occlusion", "integrated_gradients", "none")
     probabilities: bool = False  # of segmenters: a map for each structure too
     saliency: bool = False  # of classifiers: the heat map on the scan's grid too
     views: bool = True  # volumes that the page can scroll
@@ -62,6 +69,7 @@ class PredictConf:
 
     def problems(self) -> Iterator[str]:
         yield from split_by_problems(self.split_by)
+        yield from prevalence_problems(self.prevalence)
         if self.shard and not self._is_shard():
             yield f"shard: {self.shard!r} is none. Write shard=3/16 for the third of sixteen"
 

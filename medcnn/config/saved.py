@@ -15,7 +15,10 @@ from medcnn.config.verbs import TrainConf
 
 # What may change between a run and its resumption without changing what is trained.
 _FREE = ("resume", "output", "tracking", "debug", "trainer.checkpoint_minutes", "trainer.threads", "data.memory_gb")
-_PRIVATE = ("data.root", "output", "privacy.key_file", "cache.folder", "resume", "tracking.uri")
+_PRIVATE = (
+    *("data.root", "output", "privacy.key_file", "cache.folder", "resume", "tracking.uri"),
+    *("model.pretrained", "model.weights_folder"),
+)
 
 
 def flat(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from medcnn.config.data import DataConf
-from medcnn.config.fields import MISSING, choice, number
+from medcnn.config.decisions import DecisionsConf, prevalence_problems
+from medcnn.config.fields import MISSING, choice, number, numbers
 from medcnn.config.losses import LossConf
 from medcnn.config.model import ModelConf, UNetConf
 from medcnn.config.planning import PlanConf
@@ -80,6 +82,7 @@ class TrainConf:
     plan: PlanConf = field(default_factory=PlanConf)  # of segmentation
     trainer: TrainerConf = field(default_factory=TrainerConf)
     inference: InferenceConf = field(default_factory=InferenceConf)
+    decisions: DecisionsConf = field(default_factory=DecisionsConf)  # of classifiers
     tracking: TrackingConf = field(default_factory=TrackingConf)
     privacy: PrivacyConf = field(default_factory=PrivacyConf)
     cache: CacheConf = field(default_factory=CacheConf)
@@ -106,6 +109,8 @@ class TrainConf:
             wanted = "dice" if outlines else "auroc or another metric of classifiers"
             yield f"trainer.metric: a task of {self.task.kind} is chosen by {wanted}"
         if outlines:
+            if self.decisions != DecisionsConf():
+                yield "decisions: are for classifiers; a segmenter has none"
             if trainer.mixup_alpha or trainer.label_smoothing:
                 yield "trainer: mixup_alpha and label_smoothing are for classifiers; see loss.label_smoothing"
         else:
@@ -141,6 +146,20 @@ class EvaluateConf:
     resamples: int = number(2000, at_least=100)
     nsd_tolerance_mm: float = number(1.0, above=0)  # of segmentation: surfaces this near agree
     seed: int = number(0, at_least=0)
+
+    # Of classifiers
+    subgroups: list[str] = field(default_factory=list)  # free columns of the manifest; the report shows their values
+    age_edges: list[float] = numbers([18.0, 40.0, 60.0, 80.0], above=0)  # years that cut ages into groups
+    aggregate: str = choice("none", "none", "mean", "max", "noisy_or")  # to one answer per patient
+    prevalence: dict[str, float] = field(default_factory=dict)  # class -> its share where the cases are from
+    follow: str = choice("same_decisions", "same_decisions", "same_thresholds")  # what prevalence leaves as it is
+
+    def problems(self) -> Iterator[str]:
+        if len(set(self.subgroups)) < len(self.subgroups):
+            yield f"subgroups: a column stands there twice, got {self.subgroups}"
+        if not self.age_edges or any(a >= b for a, b in pairwise(self.age_edges)):
+            yield f"age_edges: must rise, got {self.age_edges}"
+        yield from prevalence_problems(self.prevalence)
 
 
 @dataclass

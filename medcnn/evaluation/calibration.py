@@ -44,12 +44,7 @@ def fit_temperature(logits: Floats, truth: Floats | Ints, *, kind: Kind) -> Temp
     logits (n, k); truth (n,) class index, or (n, k) of 0, 1 and nan (multi-label: one temperature for all classes).
     Where no case is wrong the likelihood knows no optimum (the surer the better): the temperature stays 1.
     """
-    logits = np.asarray(logits, dtype=np.float64)
-    if logits.ndim != 2 or not np.isfinite(logits).all():
-        raise ValueError(f"logits: expected finite numbers (cases, classes), got shape {logits.shape}")
-    margins = _margins(logits, np.asarray(truth, dtype=np.float64), kind)
-    if not len(margins):
-        raise ValueError("a temperature is fitted on labelled cases, got none. Give the calib or val split a label.")
+    margins = _margins(*check_calibration_cases(logits, truth, kind), kind)
     if margins.max() < 0:
         before = _nll(margins, 1.0)
         return Temperature(1.0, before, before, len(margins), "no calibration case is wrong: temperature left at 1")
@@ -65,6 +60,16 @@ def fit_temperature(logits: Floats, truth: Floats | Ints, *, kind: Kind) -> Temp
     at_end = min(temperature / LOWEST, HIGHEST / temperature) < 1.001
     note = f"temperature at its bound of {temperature:.3g}: are these logits?" if at_end else ""
     return Temperature(temperature, _nll(margins, 1.0), _nll(margins, temperature), len(margins), note)
+
+
+def check_calibration_cases(logits: Floats, truth: Floats | Ints, kind: Kind) -> tuple[Floats, Floats]:
+    """Both as float64, or ValueError where they do not fit together or no label is known."""
+    logits, answers = np.asarray(logits, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    if logits.ndim != 2 or not np.isfinite(logits).all():
+        raise ValueError(f"logits: expected finite numbers (cases, classes), got shape {logits.shape}")
+    if not len(_margins(logits, answers, kind)):
+        raise ValueError("calibration is fitted on labelled cases, got none. Give the calib or val split a label.")
+    return logits, answers
 
 
 def _margins(logits: Floats, truth: Floats, kind: Kind) -> Floats:

@@ -119,6 +119,31 @@ def evaluate_classification(
     )
 
 
+def estimate_metrics(
+    probability: Floats,
+    truth: Floats | Ints,
+    *,
+    kind: Kind,
+    class_names: Sequence[str],
+    thresholds: Sequence[float] | float | None = None,
+    patient: Sequence[str | None] | None = None,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> dict[str, Estimate]:
+    """The estimates of evaluate_classification, the same to the last digit, without curves: for one group of many."""
+    probability = checked_probability(probability, kind, class_names)
+    truth = checked_truth(truth, kind, probability)
+    patients = group_patients(patient, len(probability))
+    decision = decide(probability, kind, thresholds)
+    questions = questions_of(probability, truth, decision, kind, class_names)
+    strata = patient_class(truth, patients, kind)
+    found = bootstrap(
+        lambda weights: measure_all(weights, probability, truth, decision, kind, questions),
+        Resamples(patients, strata, seed, num_resamples),
+    )
+    return _estimates(found, questions, patients)
+
+
 def _curves(weights: Floats, questions: list[Question]) -> dict[str, Floats]:
     found = {}
     for q in questions:
@@ -154,15 +179,16 @@ def _estimates(found: Bootstrap, questions: list[Question], patients: Patients) 
 
 def _confusion(decision: Ints, truth: Floats | Ints, kind: Kind, num_classes: int) -> Ints:
     if kind != "multilabel":
-        return _crossed(np.asarray(truth, dtype=np.int64), decision, num_classes)
+        return crossed(np.asarray(truth, dtype=np.int64), decision, num_classes)
     per_class = []
     for c in range(num_classes):
         known = ~np.isnan(truth[:, c])
-        per_class.append(_crossed(truth[known, c].astype(np.int64), decision[known, c], 2))
+        per_class.append(crossed(truth[known, c].astype(np.int64), decision[known, c], 2))
     return np.stack(per_class)
 
 
-def _crossed(truth: Ints, decision: Ints, size: int) -> Ints:
+def crossed(truth: Ints, decision: Ints, size: int) -> Ints:
+    """Counts (size, size) of indices (n,) each: truth along rows, decision along columns."""
     return np.bincount(truth * size + decision, minlength=size * size).reshape(size, size).astype(np.int64)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,14 @@ class Estimate:
         """Plain numbers; what is undefined becomes null, since JSON has no nan."""
         low, value, high = (float(x) if np.isfinite(x) else None for x in (self.low, self.value, self.high))
         return {"value": value, "low": low, "high": high, "n": self.n, "unit": self.unit}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Estimate:
+        """Back from as_json."""
+        low, value, high = (
+            float("nan") if found[key] is None else float(found[key]) for key in ("low", "value", "high")
+        )
+        return cls(value, low, high, int(found["n"]), found["unit"])
 
     def __str__(self) -> str:
         if not self.defined:

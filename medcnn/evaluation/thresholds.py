@@ -119,6 +119,33 @@ def threshold_for_specificity(
     return _described(_probability(float(cuts.logit[reached])), score, answer, resamples)
 
 
+def rechosen(
+    side: str,
+    wanted: float,
+    score: Floats,
+    positive: Bools | Ints,
+    *,
+    patient: Sequence[str | None] | None = None,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> tuple[Floats, Bools]:
+    """The cut for a wanted "sensitivity" or "specificity", chosen again on every resample of the patients.
+
+    Returns the cuts as probabilities (r,), and (r, n) which cases belong to patients that were not drawn.
+    """
+    answer, resamples = _prepared(score, positive, patient, seed, num_resamples, wanted)
+    chosen, left_out = [], []
+    for weights in resamples.blocks():
+        cuts = _cuts(score, answer, weights)
+        if side == "sensitivity":
+            place = (cuts.sensitivity() >= wanted - 1e-9).argmax(axis=1)
+        else:  # the last one that clears enough
+            place = len(cuts.logit) - 1 - (cuts.specificity()[:, ::-1] >= wanted - 1e-9).argmax(axis=1)
+        chosen.append(np.array([_probability(float(logit)) for logit in cuts.logit[place]]))
+        left_out.append(weights == 0)
+    return np.concatenate(chosen), np.concatenate(left_out)
+
+
 def _prepared(
     score: Floats,
     positive: Bools | Ints,

@@ -12,8 +12,13 @@ from torch import nn
 
 from medcnn.evaluation.arrays import Kind
 from medcnn.evaluation.calibration import apply_temperature
+from medcnn.evaluation.conformal import ConformalRule
 from medcnn.evaluation.decisions import decide
+from medcnn.evaluation.operating_point import OperatingPoint
+from medcnn.evaluation.vector_scaling import VectorScaling
+from medcnn.inference.answer_sets import AnswerSet, answer_sets
 from medcnn.inference.questions import questions
+from medcnn.inference.site import Site
 
 Image = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -22,30 +27,58 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class OutputRule:
-    """How logits become probabilities and a decision.
+    """How logits become probabilities, a decision, and a set of classes.
 
-    kind          binary, multiclass or multilabel
-    temperature   logits are divided by it before they become probabilities
-    thresholds    class -> least probability at which it is decided for (binary: the last class; multilabel: each)
+    kind              binary, multiclass or multilabel
+    temperature       logits are divided by it before they become probabilities
+    thresholds        class -> least probability at which it is decided for (binary: the last class; multilabel: each)
+    vector            in the temperature's place: a scale and an offset of each class's logit
+    conformal         what makes prediction sets; None: there are none
+    prevalence        (K,) shares of the classes where all this was fitted; () not known
+    operating_points  what each threshold was chosen for, and what it gave there
+    site              what the user states of the place that asks; never part of a package
     """
 
     kind: Kind
     class_names: tuple[str, ...]
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
+    vector: VectorScaling | None = None
+    conformal: ConformalRule | None = None
+    prevalence: tuple[float, ...] = ()
+    operating_points: tuple[OperatingPoint, ...] = ()
+    site: Site = field(default_factory=Site)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The classes that are a yes or no of their own."""
+        return {"binary": self.class_names[-1:], "multilabel": self.class_names}.get(self.kind, ())
 
     def threshold(self, name: str) -> float:
-        """0.5 where none was fitted."""
-        return self.thresholds.get(name, 0.5)
+        """0.5 where none was fitted; where a prevalence is stated, as it follows."""
+        if self.site.shift is None or name not in self.asked:
+            return self.thresholds.get(name, 0.5)
+        return self.limits()[self.asked.index(name)]
 
     def probability(self, logits: Scores) -> Scores:
         """(n, K) logits -> (n, K): rows sum to 1, or each class by itself for multilabel."""
-        return apply_temperature(logits, self.temperature, kind=self.kind)
+        if self.vector is not None:
+            calibrated = self.vector.probability(logits, kind=self.kind)
+        else:
+            calibrated = apply_temperature(logits, self.temperature, kind=self.kind)
+        return calibrated if self.site.shift is None else self.site.shift.probability(calibrated)
 
     def limits(self) -> list[float]:
         """The thresholds in the order of the yes-or-no questions; [] for multiclass."""
-        asked = {"binary": self.class_names[-1:], "multilabel": self.class_names}.get(self.kind, ())
-        return [self.threshold(name) for name in asked]
+        fitted = [self.thresholds.get(name, 0.5) for name in self.asked]
+        return fitted if self.site.shift is None else self.site.shift.thresholds(fitted, self.site.follow)
+
+    def sets(self, logits: Scores) -> list[AnswerSet] | None:
+        """(n, K) finite logits -> which classes each scan may have; None where the package makes no sets.
+
+        A stated prevalence plays no part: coverage was promised of what the networks say.
+        """
+        return None if self.conformal is None else answer_sets(self.conformal, logits, self.class_names)
 
     def decisions(self, probability: Scores) -> list[str]:
         """A class's name; for multilabel the names of all that hold, joined by '+', or 'none'."""

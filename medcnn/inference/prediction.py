@@ -10,9 +10,12 @@ class Prediction:
     """Of one scan.
 
     probability  class -> calibrated probability
-    decision     "" where it is withheld: the scan is not of the kind the model knows; reason says why
+    decision     "" where it is withheld: the scan is not of the kind the model knows, or its prediction set is not
+                 one answer and the user wants none then; reason says why
     confidence   calibrated probability that the decision is right
     flags        what a person should look at, each `WORD: in words`
+    conformal_set  the classes that the scan may have (medcnn/inference/answer_sets.py); None where the model makes no
+                 sets, or the scan is not of its kind
     """
 
     probability: dict[str, float]
@@ -20,3 +23,4 @@ class Prediction:
     confidence: float
     flags: tuple[str, ...] = ()
     reason: str = field(default="")
+    conformal_set: tuple[str, ...] | None = None

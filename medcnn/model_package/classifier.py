@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,8 +11,13 @@ import numpy.typing as npt
 
 from medcnn.data.cache import Facts
 from medcnn.data.prepared import prepared_entry
+from medcnn.evaluation.conformal import ConformalRule
+from medcnn.evaluation.operating_point import OperatingPoint
+from medcnn.evaluation.vector_scaling import VectorScaling
+from medcnn.inference.answer_sets import AnswerSet
 from medcnn.inference.classifier import Classifier, OutputRule
 from medcnn.inference.prediction import Prediction
+from medcnn.inference.site import stated_site
 from medcnn.model_package.description import Description
 from medcnn.scan import Scan
 from medcnn.transforms.preprocessing import Preprocessing
@@ -27,11 +32,11 @@ class ClassifierDescription(Description):
     """Of a classifier.
 
     network       with in_channels, size_px and num_outputs
-    fitted_on     the split that temperature and thresholds were fitted on
+    fitted_on     the split that calibration, thresholds and prediction sets were fitted on
     """
 
     kind: ClassVar[str] = "classification"
-    format_version: ClassVar[int] = 1
+    format_version: ClassVar[int] = 2  # 1 has no vector, conformal, prevalence and operating points
 
     rule: OutputRule
     fitted_on: str
@@ -47,6 +52,7 @@ class ClassifierDescription(Description):
                 "class_codes_snomed_ct": self.class_codes,
                 "temperature": self.rule.temperature,
                 "thresholds": self.rule.thresholds,
+                **_more_json(self.rule),
                 "fitted_on": self.fitted_on,
             },
             "preprocessing": self.preprocessing.as_json(),
@@ -57,9 +63,8 @@ class ClassifierDescription(Description):
     def parts(cls, found: dict[str, Any]) -> dict[str, Any]:
         """Back from model.json."""
         output = found["output"]
-        names, temperature = tuple(output["class_names"]), float(output["temperature"])
         return {
-            "rule": OutputRule(output["kind"], names, temperature, dict(output["thresholds"])),
+            "rule": _rule(output),
             "class_codes": output["class_codes_snomed_ct"],
             "fitted_on": output["fitted_on"],
             "preprocessing": Preprocessing.from_json(found["preprocessing"]),
@@ -74,6 +79,15 @@ class ClassifierPackage:
     description: ClassifierDescription
     classifier: Classifier
     digest: str
+
+    def at_site(self, prevalence: Mapping[str, float], follow: str, *, abstain: bool = False) -> ClassifierPackage:
+        """The same model, its answers read with what a user states of the place (medcnn/inference/site.py).
+
+        Raises ConfigError and PackageError.
+        """
+        rule = self.classifier.rule
+        site = stated_site(rule, prevalence, follow, abstain=abstain)
+        return replace(self, classifier=self.classifier.with_rule(replace(rule, site=site)))
 
     def predict_scan(self, scan: Scan) -> Prediction:
         """One scan, by itself. Raises DataError where it is a picture and the model takes volumes, or the like."""
@@ -91,13 +105,15 @@ class ClassifierPackage:
         An answer that is not a number has neither decision nor confidence, and says so.
         """
         rule = self.classifier.rule
-        probability = rule.probability(self.classifier.logits(images))
-        sound = np.asarray(np.isfinite(probability).all(axis=1))
+        logits = self.classifier.logits(images)
+        probability = rule.probability(logits)
+        sound = np.asarray(np.isfinite(probability).all(axis=1) & np.isfinite(logits).all(axis=1))
         readable = np.where(sound[:, None], probability, 0.0)
-        answers = zip(probability, rule.decisions(readable), rule.confidence(readable), sound, strict=True)
+        sets: Sequence[AnswerSet | None] = rule.sets(np.where(sound[:, None], logits, 0.0)) or [None] * len(images)
+        answers = zip(probability, rule.decisions(readable), rule.confidence(readable), sets, sound, strict=True)
         return [
-            self._prediction(answer, decision, confidence, image, known, is_number=bool(fine))
-            for (answer, decision, confidence, fine), image, known in zip(answers, images, facts, strict=True)
+            self._prediction(answer, decision, confidence, held, image, known, is_number=bool(fine))
+            for (answer, decision, confidence, held, fine), image, known in zip(answers, images, facts, strict=True)
         ]
 
     def _prediction(
@@ -105,6 +121,7 @@ class ClassifierPackage:
         probability: npt.NDArray[np.float64],
         decision: str,
         confidence: float,
+        held: AnswerSet | None,
         image: Image,
         facts: Facts,
         *,
@@ -115,10 +132,40 @@ class ClassifierPackage:
         reasons = list(expects.misfits(facts.modality, facts.body_part))
         if not is_number:
             reasons.append(NOT_A_NUMBER)
+        held = None if reasons else held  # nothing is promised of a scan of another kind
+        unclear = held.flags if held else ()
+        withheld = [*reasons, *(unclear if self.classifier.rule.site.abstain else ())]
         return Prediction(
             dict(zip(names, (float(p) for p in probability), strict=True)),
-            "" if reasons else decision,
-            0.0 if reasons else confidence,
-            (*reasons, *expects.oddities(facts.low, facts.high, image)),
-            "; ".join(reasons),
+            "" if withheld else decision,
+            0.0 if withheld else confidence,
+            (*reasons, *unclear, *expects.oddities(facts.low, facts.high, image)),
+            "; ".join(withheld),
+            held.names if held else None,
         )
+
+
+def _more_json(rule: OutputRule) -> dict[str, Any]:
+    """What format 2 says beyond format 1; a share that is not known is null."""
+    return {
+        "vector": rule.vector.as_json() if rule.vector else None,
+        "conformal": rule.conformal.as_json() if rule.conformal else None,
+        "prevalence": [share if np.isfinite(share) else None for share in rule.prevalence],
+        "operating_points": [point.as_json() for point in rule.operating_points],
+    }
+
+
+def _rule(output: dict[str, Any]) -> OutputRule:
+    """As model.json has it; of format 1 nothing but temperature and thresholds."""
+    vector, conformal = output.get("vector"), output.get("conformal")
+    shares = output.get("prevalence", [])
+    return OutputRule(
+        output["kind"],
+        tuple(output["class_names"]),
+        float(output["temperature"]),
+        dict(output["thresholds"]),
+        vector=VectorScaling.from_json(vector) if vector else None,
+        conformal=ConformalRule.from_json(conformal) if conformal else None,
+        prevalence=tuple(np.nan if share is None else float(share) for share in shares),
+        operating_points=tuple(OperatingPoint.from_json(point) for point in output.get("operating_points", [])),
+    )

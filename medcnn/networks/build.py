@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from medcnn.config.errors import ConfigError
-from medcnn.config.model import MODEL_KINDS, CustomConf, ModelConf, PlainCNNConf, ResNetConf, UNetConf
+from medcnn.config.model import MODEL_KINDS, ClassifierConf, CustomConf, ModelConf, UNetConf
 
 
 def build_network(
@@ -33,16 +33,13 @@ def build_network(
         "num_outputs": num_outputs,
         "size_px": tuple(size_px),
     }
-    settings = {key: value for key, value in asdict(conf).items() if key != "name"}
     match conf:
-        case PlainCNNConf():
-            from medcnn.networks.plain_cnn import PlainCNN
+        case ClassifierConf():
+            from medcnn.networks.classifier import classifier
+            from medcnn.networks.cost import check_size
 
-            return PlainCNN(**given, **settings)
-        case ResNetConf():
-            from medcnn.networks.resnet import ResNet
-
-            return ResNet(**given, **settings)
+            check_size(conf, size_px)
+            return classifier(conf, in_channels, num_outputs, size_px)
         case UNetConf():
             return _unet(conf, **given)
         case CustomConf():
@@ -89,6 +86,20 @@ def model_conf(settings: dict[str, Any]) -> ModelConf:
     if kind is None:
         raise ConfigError([f"model: this version knows no network {settings.get('name')!r}"])
     return kind(**settings)
+
+
+def carried_settings(conf: ModelConf) -> dict[str, Any]:
+    """A network's settings as a model package carries them: without paths of the machine that trained it.
+
+    `imagenet` stays, as a stem and the choice of volumes may follow from it.
+    """
+    settings = asdict(conf)
+    for name in ("weights_folder", "encoder_weights"):
+        if name in settings:
+            settings[name] = ""
+    if settings.get("pretrained") not in (None, "imagenet"):
+        settings["pretrained"] = ""
+    return settings
 
 
 def num_parameters(network: nn.Module) -> int:

@@ -105,10 +105,13 @@ def load_encoder(encoder: nn.Module, path: Path) -> int:
     return len(pairs)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, or of a .pt or .pth file that holds nothing but tensors."""
+def read_weights(path: Path, setting: str = "model.encoder_weights") -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a .pt or .pth file that holds nothing but tensors.
+
+    setting  what named the file, for the error
+    """
     if not path.is_file():
-        raise ConfigError([f"model.encoder_weights: {_NO_FILE}"])
+        raise ConfigError([f"{setting}: {_NO_FILE}"])
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -117,7 +120,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return tensors
         held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file provokes
-        raise ConfigError(["model.encoder_weights: the file cannot be read as weights without running code"]) from error
+        raise ConfigError([f"{setting}: the file cannot be read as weights without running code"]) from error
     held = held.get("state_dict", held) if isinstance(held, dict) else {}
     return {str(name): tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
 

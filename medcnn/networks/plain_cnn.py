@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from medcnn.networks.attention import ATTENTION
+
 _ByDims = dict[int, Any]  # a layer for pictures (2) and one for volumes (3)
 
 _CONV: _ByDims = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -50,7 +52,8 @@ def stage_widths(size_px: Sequence[int]) -> list[int]:
 class PlainCNN(nn.Module):
     """Stages of convolutions and pooling, flattened into fully connected layers with dropout.
 
-    widths  one entry per stage; empty: see stage_widths
+    widths     one entry per stage; empty: see stage_widths
+    attention  at the end of each stage: none, se or cbam
 
     image (B, in_channels, *any size from 8) -> logits (B, num_outputs). The size only chooses the stem: any other
     size can be asked later, since the map is averaged to a fixed grid before it is flattened.
@@ -73,6 +76,7 @@ class PlainCNN(nn.Module):
         head_grid: int,
         hidden: Sequence[int],
         dropout: float,
+        attention: str = "none",
     ) -> None:
         super().__init__()
         widths = widths or stage_widths(size_px)
@@ -87,6 +91,8 @@ class PlainCNN(nn.Module):
                 last = index == convolutions - 1
                 layers += block.convolution(channels, width, stride=2 if last and pooling == "stride" else 1)
                 channels = width
+            if attention != "none":
+                layers.append(ATTENTION[attention](spatial_dims, width))
             if pooling != "stride":
                 layers.append(_POOL[pooling][spatial_dims](2, ceil_mode=True))  # ceil: one pixel stays one pixel
         self.features = nn.Sequential(*layers)

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from medcnn.networks.attention import end_branches
+
 _LAYERS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 _SMALL_PX = 64  # below this the ImageNet stem (a quarter of the size at once) leaves too little
 
@@ -14,7 +16,9 @@ _SMALL_PX = 64  # below this the ImageNet stem (a quarter of the size at once) l
 class ResNet(nn.Module):
     """image (B, in_channels, *size) -> logits (B, num_outputs).
 
-    stem  small: 3x3, stride 1, no pooling, for small inputs; large: 7x7, stride 2, then pooling
+    stem       small: 3x3, stride 1, no pooling, for small inputs; large: 7x7, stride 2, then pooling
+    attention  in each block: none, se or cbam
+    drop_path  stochastic depth of the last block; the blocks before have less
     """
 
     def __init__(
@@ -28,6 +32,8 @@ class ResNet(nn.Module):
         width: int,
         stem: str,
         dropout: float,
+        attention: str = "none",
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         from monai.networks.nets import ResNet as MonaiResNet  # costs seconds; only who builds one pays
@@ -45,6 +51,9 @@ class ResNet(nn.Module):
             num_classes=num_outputs,
             bias_downsample=False,
         )
+        if attention != "none" or drop_path:
+            blocks = [block for stage in range(1, 5) for block in self.body.get_submodule(f"layer{stage}").children()]
+            end_branches(blocks, spatial_dims, attention, drop_path)
         if dropout:
             last: Any = self.body.fc
             self.body.fc = nn.Sequential(nn.Dropout(dropout), last)  # type: ignore[assignment]  # MONAI says Linear

@@ -33,14 +33,15 @@ def confusion_figure(result: ClassificationResult, *, split: str) -> Drawn:
     rows: list[Row] = []
     for index, (matrix, classes) in enumerate(zip(matrices, names, strict=True)):
         of_class = result.class_names[index] if multilabel else ""
-        _draw_confusion(grid.flat[index], matrix, classes, of_class)
+        draw_confusion(grid.flat[index], matrix, classes, of_class)
         for t, d in np.ndindex(matrix.shape):
             head = {"class": of_class} if multilabel else {}
             rows.append({**head, "truth": classes[t], "decision": classes[d], "cases": int(matrix[t, d])})
     return Drawn(figure, title, rows, caption)
 
 
-def _draw_confusion(axes: Axes, matrix: Ints, classes: list[str], title: str) -> None:
+def draw_confusion(axes: Axes, matrix: Ints, classes: list[str], title: str) -> None:
+    """One matrix (k, k): counts, shaded by the share of the true class."""
     shares = np.nan_to_num(ratio(matrix, matrix.sum(axis=1, keepdims=True)))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
     for t, d in np.ndindex(matrix.shape):

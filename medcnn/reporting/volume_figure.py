@@ -9,9 +9,9 @@ import numpy as np
 
 from medcnn.evaluation.segmentation.result import SegmentationResult
 from medcnn.evaluation.segmentation.scores import CaseScores
+from medcnn.reporting.agreement import draw_agreement
 from medcnn.reporting.figures import INK, QUIET, Drawn, Row, blank, colour, name, quiet_axes
 from medcnn.reporting.segmentation_words import rests_on
-from medcnn.reporting.words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,22 +59,11 @@ def _panel(
     truth = np.array([case.structures[structure].truth_size for case in there])
     predicted = np.array([case.structures[structure].predicted_size for case in there])
     error, size = predicted - truth, (predicted + truth) / 2
-    axes.axhline(0, color=QUIET, linewidth=0.8)
-    axes.plot(size, error, "o", color=colour(place), alpha=0.65, markersize=4.5, markeredgewidth=0)
     bias = result.estimates[f"{units.name('error')}.{structure}"]
-    axes.axhspan(bias.low, bias.high, color=colour(place), alpha=0.13, linewidth=0)
     limits = [
         result.estimates[f"{units.name(limit)}.{structure}"].value for limit in ("agreement_low", "agreement_high")
     ]
-    for level, style in ((bias.value, "-"), *((limit, (0, (4, 3))) for limit in limits)):
-        if np.isfinite(level):
-            axes.axhline(level, color=INK, linewidth=1.3, linestyle=style)
-            axes.annotate(
-                number(level), (1, level), xycoords=axes.get_yaxis_transform(), xytext=(-2, 2),
-                textcoords="offset points", ha="right", va="bottom", fontsize=8.5, color=INK,
-                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
-            )  # fmt: skip
-    axes.margins(x=0.08, y=0.14)
+    draw_agreement(axes, size, error, bias=bias, limits=limits, shade=colour(place))
     truth_name, predicted_name = f"truth_{units.size}", f"predicted_{units.size}"
     return [
         {

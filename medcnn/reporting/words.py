@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from medcnn.evaluation.classification import ClassificationResult
+from typing import Protocol
+
 from medcnn.evaluation.intervals import Estimate
+from medcnn.evaluation.patients import Unit
 
 METRIC_WORDS = {
     "auroc": "AUROC",
@@ -16,6 +18,23 @@ METRIC_WORDS = {
     "brier": "Brier score",
     "log_loss": "Log loss",
     "ece": "Calibration error",
+    "quadratic_kappa": "Kappa (quadratic)",
+    "mae_grades": "Mean error (grades, absolute)",
+    "within_one": "Within one grade",
+    "exact_grade": "Exact grade",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "r2": "R2",
+    "concordance": "Concordance",
+    "correlation": "Correlation",
+    "error": "Mean error",
+    "agreement_low": "Limit of agreement, lower",
+    "agreement_high": "Limit of agreement, upper",
+    "coverage": "Coverage of the sets",
+    "set_size": "Classes in a set",
+    "abstained": "Abstained",
+    "empty_set": "Empty sets",
+    "accuracy_answered": "Accuracy where answered",
     "dice": "Dice",
     "iou": "IoU",
     "nsd": "NSD",
@@ -30,7 +49,11 @@ METRIC_WORDS = {
     "area_abs_error_pct": "Area error (%, absolute)",
 }
 _DISTANCES = {"hd95_mm", "hd95_px", "assd_mm", "assd_px"}
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "volume_abs_error_pct", "area_abs_error_pct"} | _DISTANCES)
+LOWER_IS_BETTER = frozenset(
+    {"brier", "log_loss", "ece", "mae_grades", "mae", "rmse", "set_size", "abstained", "volume_abs_error_pct"}
+    | {"area_abs_error_pct"}
+    | _DISTANCES
+)
 MISSING = "–"
 
 
@@ -61,7 +84,20 @@ def how_many(count: int, unit: str) -> str:
     return f"{count:,} {unit}{'' if count == 1 else 's'}"
 
 
-def rests_on(result: ClassificationResult, more: str = "") -> str:
+class Counted(Protocol):
+    """What was measured, on how many."""
+
+    @property
+    def num_cases(self) -> int: ...
+
+    @property
+    def num_patients(self) -> int: ...
+
+    @property
+    def unit(self) -> Unit: ...
+
+
+def rests_on(result: Counted, more: str = "") -> str:
     """`n = 624 cases of 312 patients; 95 % intervals over patients`: what stands below a figure."""
     who = how_many(result.num_cases, "case")
     if result.unit == "patient":

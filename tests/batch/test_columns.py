@@ -20,8 +20,8 @@ def row(**said) -> Row:
 def test_of_a_classifier() -> None:
     found = [column.name for column in columns("classification", ("well", "ill"))]
     assert found == [
-        "case_id", "reference", "series", "p.well", "p.ill", "decision", "confidence", "flags", "reason_code", "reason",
-        "status", *TIMES,
+        "case_id", "reference", "series", "p.well", "p.ill", "decision", "confidence", "set", "flags", "reason_code",
+        "reason", "status", *TIMES,
     ]  # fmt: skip
 
 
@@ -53,10 +53,17 @@ def test_what_a_classified_case_says() -> None:
     )  # fmt: skip
     assert said == {
         "case_id": "c1", "reference": "a/b.dcm", "series": "1.2.3", "p.well": 0.25, "p.ill": 0.75, "decision": "ill",
-        "confidence": 0.75, "flags": "A: one | B: two", "reason_code": None, "reason": None, "status": "ok",
-        "seconds": 1.5, "seconds_read": 1.0, "seconds_compute": None, "seconds_restore": None, "seconds_write": None,
-        "peak_mb": 512.25,
+        "confidence": 0.75, "set": None, "flags": "A: one | B: two", "reason_code": None, "reason": None,
+        "status": "ok", "seconds": 1.5, "seconds_read": 1.0, "seconds_compute": None, "seconds_restore": None,
+        "seconds_write": None, "peak_mb": 512.25,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("held", "said"), [(None, None), (("ill",), "ill"), (("well", "ill"), "well | ill"), ((), "(empty)")]
+)
+def test_a_prediction_set_in_words(held: tuple[str, ...] | None, said: str | None) -> None:
+    assert values(row(conformal_set=held), "classification", ("well", "ill"))["set"] == said
 
 
 def test_a_segmented_case_with_a_structure_that_was_not_found_and_one_that_is_no_number() -> None:

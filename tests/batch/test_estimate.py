@@ -149,11 +149,11 @@ def test_a_case_that_cannot_fit_is_refused_with_its_numbers(monkeypatch: pytest.
     monkeypatch.setattr("medcnn.batch.estimate.memory_left_mb", lambda: 2000.0)
     assert require_memory(sized(64, 64, 64), model).memory_mb < 2000
     with pytest.raises(
-        ScanRejected, match=r"MEMORY: 800 x 800 x 800 voxels take about \d+ MB, 2000 MB are left"
+        ScanRejected, match=r"MEMORY: 800 x 800 x 800 voxels take about \d+ MB, more than is left"
     ) as caught:
         require_memory(sized(800, 800, 800), model)
     assert caught.value.rejection.code is Reason.MEMORY
-    with pytest.raises(ScanRejected, match=", 30 MB are left"):
+    with pytest.raises(ScanRejected, match=", more than is left"):
         require_memory(sized(300, 300, 300), model, limit_mb=30)
     assert require_memory(sized(64, 64, 64), model, limit_mb=1), "what earlier cases left is used again"
 

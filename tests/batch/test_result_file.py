@@ -85,12 +85,19 @@ def test_what_a_classified_case_says_in_the_models_order() -> None:
     assert answer == {
         "decision": "ill",
         "confidence": 0.75,
+        "set": None,
         "classes": {
             "well": {"probability": 0.25, "snomed_ct": None},
             "ill": {"probability": 0.75, "snomed_ct": None},
         },
     }
     assert list(answer["classes"]) == ["well", "ill"]
+
+
+def test_a_prediction_set_is_a_list_and_an_empty_one_is_told_from_none() -> None:
+    for held in ((), ("well", "ill")):
+        said = strict(result_json(replace(DECIDED, conformal_set=held), DECIDES))
+        assert said["answer"]["set"] == list(held)
 
 
 def test_a_rejected_case_has_no_answer_but_what_to_do() -> None:

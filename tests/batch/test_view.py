@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from medcnn.batch.planes import panels
-from medcnn.batch.view import MOST_PX, View, placement
+from medcnn.batch.seen import placement
+from medcnn.batch.view import MOST_PX, View
 from medcnn.geometry import Geometry
 from medcnn.io.options import Reading
 from medcnn.scan import Scan
@@ -129,3 +130,54 @@ def test_nothing_is_hot_outside_what_the_network_saw() -> None:
     heat = view.heat_at(np.ones((32, 32), np.float32), np.ix_(np.arange(64.0), np.arange(64.0)))
     assert heat[16:48, 16:48].min() == 1
     assert heat.sum() == 32 * 32
+
+
+SHEAR = np.array([[1.0, 0, 0, 0], [0, 1, 0.3, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("affine", "spacing_mm", "size_px"),
+    [
+        (np.eye(4), (2.0, 2.0, 1.0), (22, 20, 22)),  # 40 and 36 sides come out at a half, then padding
+        (np.eye(4), (2.0, 2.0, 1.0), (12, 11, 22)),  # and cropping
+        (np.diag([1.0, 1.0, 2.0, 1.0]) @ SHEAR, (1.5, 1.5, 1.5), (30, 30, 30)),
+        (np.diag([1.0, 1.0, 2.0, 1.0]), (), (20, 20, 20)),
+    ],
+    ids=["half, padded", "half, cropped", "sheared", "resized"],
+)
+def test_each_voxel_of_the_network_lies_in_the_view_where_preprocessing_took_it(affine, spacing_mm, size_px) -> None:
+    """The scan's channels hold each voxel's own index, so preprocessing itself says where it looked."""
+    shape, most = (40, 36, 20), 64.0
+    index = np.stack(np.meshgrid(*(np.arange(float(side)) for side in shape), indexing="ij"))
+    place = Geometry(affine, shape)
+    edges = tuple(float(edge) for edge in place.spacing_mm())
+    scan = Scan(index.astype(np.float32), place, edges, value_range=(0.0, most))
+    preprocessing = Preprocessing(size_px, spacing_mm, True, "range", 0.5, 99.5, Reading(), 3)
+    taken = (preprocessing.apply(scan) + 1) * most / 2  # (3, *size_px): the view's index of each network voxel
+    inside = np.all([(at > 1.01) & (at < side - 2.01) for at, side in zip(taken, shape, strict=True)], axis=0)
+    wanted = np.argwhere(inside).T.astype(np.float64)
+    assert wanted.shape[1] > 300
+    view = View.of(scan, preprocessing)
+    for axis in range(3):
+        field = np.zeros(size_px, np.float32)
+        field[...] = np.arange(size_px[axis]).reshape([-1 if n == axis else 1 for n in range(3)])
+        found = view.heat_at(field, tuple(taken[n][inside].astype(np.float64) for n in range(3)))
+        np.testing.assert_allclose(found, wanted[axis], atol=0.02)
+    hot = np.zeros(size_px, np.float32)
+    middle = tuple(int(at) for at in wanted[:, wanted.shape[1] // 2])
+    hot[middle] = 1
+    assert np.abs(np.array(view.hottest(hot)) - taken[(slice(None), *middle)]).max() <= 0.51
+
+
+def test_heat_of_a_sheared_scan_is_straightened_for_whoever_lays_grids_over_each_other() -> None:
+    place = Geometry(np.diag([1.0, 1.0, 2.0, 1.0]) @ SHEAR, (40, 36, 20))
+    scan = Scan(blob((40, 36, 20), (20.0, 18.0, 10.0), 6.0)[None], place, (1.0, 1.0, 2.0))
+    view = View.of(scan, steps((30, 30, 30), spacing_mm=(1.5, 1.5, 1.5)))
+    heat = blob((30, 30, 30), (15.0, 14.0, 20.0), 2.0)
+    straight = view.straightened(heat)
+    here = [step.to_view(at) for step, at in zip(view.steps, centre_of_mass(straight), strict=True)]
+    in_view = view.heat_at(heat, np.ix_(*(np.arange(float(side)) for side in view.grey.shape)))
+    assert here == pytest.approx(centre_of_mass(in_view).tolist(), abs=0.2)
+    assert centre_of_mass(straight) != pytest.approx(centre_of_mass(heat), abs=0.5)
+    unsheared = View.of(Scan(scan.voxels, Geometry(np.eye(4), (40, 36, 20))), steps((30, 30, 30)))
+    assert unsheared.straightened(heat) is heat

@@ -107,6 +107,21 @@ def test_two_classifications_are_compared_by_auroc(tmp_path):
     assert found.kind == "classification"
 
 
+def test_several_cases_of_a_patient_are_compared_by_the_patient_bootstrap(tmp_path):
+    truth = np.repeat(RANDOM.integers(0, 2, 40), 2)
+    runs = [classified(tmp_path / name, RANDOM.random(80), truth) for name in "ab"]
+    for run in runs:
+        table = Path(run) / "predictions.csv"
+        table.write_text("".join(
+            line.replace(f",p{n - 1},", f",p{(n - 1) // 2},") if n else line
+            for n, line in enumerate(table.read_text().splitlines(keepends=True))
+        ))  # fmt: skip
+    found = command.compare(conf(tmp_path, *runs))
+    assert (found.num_cases, found.num_patients) == (80, 40)
+    (row,) = json.loads((tmp_path / "out" / "comparison.json").read_text())["rows"]
+    assert (row["method"], row["unit"]) == ("paired bootstrap", "patient")
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [

@@ -124,3 +124,38 @@ def test_a_scan_that_cannot_fit_is_refused_before_it_is_read(
     done = predict(asked(model, tmp_path / "scans", tmp_path / "out", memory_mb=60))
     assert {row.reference: row.reason_code for row in done.rows} == {"large.png": "MEMORY", "small.png": ""}
     assert read == ["small.png"]
+
+
+@pytest.mark.parametrize("explain", ["gradcam", "gradcam++", "occlusion", "integrated_gradients"])
+def test_each_way_to_explain_draws_a_picture_and_a_map(explain: str, tmp_path: Path) -> None:
+    import nibabel
+
+    model = tiny_package(tmp_path / "m", size_px=(12, 12, 12))
+    (tmp_path / "scans").mkdir()
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    volume = np.random.default_rng(0).normal(size=(14, 12, 10))
+    nibabel.save(nibabel.Nifti1Image(volume, affine), tmp_path / "scans" / "v.nii.gz")
+    done = predict(asked(model, tmp_path / "scans", tmp_path / "out", explain=explain, saliency=True))
+    (row,) = done.rows
+    assert (row.status, len(list((done.output / "overlays").iterdir()))) == ("ok", 1)
+    heat = nibabel.load(done.output / "saliency" / "v.nii.gz")
+    values = np.asarray(heat.dataobj)
+    assert (values.shape, 0.5 < values.max() <= 1.0, values.min() >= 0) == ((14, 12, 10), True, True)
+    np.testing.assert_allclose(heat.affine, affine)
+    assert f"views/{row.case_id}.js" in row.files
+
+
+def test_a_header_that_lies_about_its_size_is_the_readers_to_refuse(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for want of memory, which another machine would have."""
+    path = write_dicom(tmp_path / "scans" / "a.dcm", pixels(0))
+    content = path.read_bytes()
+    rows = b"\x28\x00\x10\x00US\x02\x00"
+    at = content.index(rows) + len(rows)
+    columns = content.index(b"\x28\x00\x11\x00US\x02\x00") + len(rows)
+    lying = bytearray(content)
+    lying[at : at + 2] = lying[columns : columns + 2] = b"\xff\xff"
+    path.write_bytes(lying)
+    (row,) = predict(asked(model, tmp_path / "scans", tmp_path / "out", memory_mb=500)).rows
+    assert row.reason_code in ("SIZE_IMPLAUSIBLE", "PIXEL_DATA_TRUNCATED")

@@ -9,6 +9,7 @@ import pytest
 
 from medcnn.config.compose import SCHEMAS, CommandLine, checked, choices, first_words, register_schemas, task_list
 from medcnn.config.folders import conf_folder
+from medcnn.config.model import FAMILIES
 
 CONF = conf_folder()
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -28,7 +29,8 @@ OWN = {
     "data/hippocampus": ["data.root=/data"],
     "model/custom": ["model.module=my_networks", "model.class_name=MyNet"],
 }
-CLASSIFIERS = ["plain_cnn", "resnet18", "resnet34", "resnet50"]
+CLASSIFIERS = ["plain_cnn", "resnet18", "resnet34", "resnet50", "seresnet", "cbam_resnet",
+               *(kind().name for kind in FAMILIES)]  # fmt: skip
 SEGMENTERS = ["unet", "unet_residual"]
 # Choices that only a task of segmentation takes, besides those that are called after it.
 OF_MASKS = {"data/hippocampus", "recipe/hippocampus", "trainer/segmentation", *(f"model/{name}" for name in SEGMENTERS)}
@@ -52,7 +54,7 @@ def kind_of(task: str) -> str:
 
 def test_the_number_of_configs_is_known() -> None:
     """A new file comes with a new number here, so that none escapes the tests below."""
-    assert len(FILES) == 39
+    assert len(FILES) == 48
     assert {path.parent.name for path in CONF.rglob("*.yaml")} == {
         "conf", "data", "model", "recipe", "task", "trainer", "transforms",
     }  # fmt: skip
@@ -76,7 +78,7 @@ def test_every_choice_composes_and_freezes(name: str) -> None:
 
 def family(model: str) -> str:
     """The network's own name, of which there are several sizes or kinds."""
-    return next((name for name in ("resnet", "unet") if model.startswith(name)), model)
+    return next((name for name in ("resnet", "unet") if model.startswith(name) or model.endswith(name)), model)
 
 
 @pytest.mark.parametrize("verb", [name for name in FILES if "/" not in name])

@@ -87,7 +87,7 @@ def test_a_package_says_what_was_put_in(folder: Path) -> None:
         "weights_0.safetensors": sha256((folder / "weights_0.safetensors").read_bytes()).hexdigest()
     }
     content = json.loads((folder / "model.json").read_text())
-    assert content["format_version"] == 1
+    assert content["format_version"] == 2
     assert content["output"]["class_codes_snomed_ct"] == {"normal": "17621005"}
 
 
@@ -207,8 +207,8 @@ def test_cut_or_missing_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    change(folder, lambda found: found.update(format_version=2))
-    with pytest.raises(PackageError, match=r"has format 2, this medcnn reads up to 1\. Update medcnn"):
+    change(folder, lambda found: found.update(format_version=3))
+    with pytest.raises(PackageError, match=r"has format 3, this medcnn reads up to 2\. Update medcnn"):
         loaded(folder)
 
 

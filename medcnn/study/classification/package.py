@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from medcnn.config.verbs import TrainConf
 from medcnn.inference.classifier import OutputRule
@@ -10,6 +10,7 @@ from medcnn.inference.expectation import Expectation
 from medcnn.model_package.classifier import ClassifierDescription, ClassifierPackage
 from medcnn.model_package.description import save_package
 from medcnn.model_package.opening import load_classifier
+from medcnn.networks.build import carried_settings
 from medcnn.planning.plan import Plan
 from medcnn.run_folder import RunFolder
 from medcnn.study.classification.data import StudyData
@@ -26,7 +27,8 @@ def save_study_package(conf: TrainConf, run: RunFolder, data: StudyData, plan: P
     weights = [member_path(run.checkpoints, number).read_bytes() for number in range(plan.members)]
     description = save_package(run.model, _description(conf, data, plan), weights)
     untuned = _opened(conf, run)
-    rule, fitted_on, remarks = fit_rule(untuned.classifier, data.prepared, data.dataset.labels)
+    labels = data.dataset.labels
+    rule, fitted_on, remarks = fit_rule(untuned.classifier, data.prepared, labels, conf.decisions, seed=conf.seed)
     data.remarks.extend(remarks)
     save_package(run.model, replace(description, rule=rule, fitted_on=fitted_on), weights)
     return _opened(conf, run)
@@ -51,7 +53,7 @@ def _description(conf: TrainConf, data: StudyData, plan: Plan) -> ClassifierDesc
         class_codes=dict(conf.data.class_codes),
         fitted_on="",
         network={
-            **asdict(conf.model),
+            **carried_settings(conf.model),
             "in_channels": plan.in_channels,
             "size_px": plan.size_px,
             "num_outputs": len(labels.class_names),

@@ -145,11 +145,14 @@ def _audit(dataset: Dataset, prepared: Prepared, remarks: Sequence[str]) -> Audi
 def _model_card(conf: TrainConf, package: ClassifierPackage) -> ModelCard:
     description, rule = package.description, package.description.rule
     expects = description.expects
+    calibration = "vector scaling" if rule.vector else f"temperature {rule.temperature:.3f}"
+    sets = f"error {rule.conformal.error:g}, {rule.conformal.coverage}" if rule.conformal else "none"
     facts = {
         "Network": f"{conf.model.name}, {len(description.weights)} member(s)",
         "Classes": ", ".join(rule.class_names),
         "Decides at": ", ".join(f"{name} >= {value:.3f}" for name, value in rule.thresholds.items()) or "most probable",
-        "Temperature": f"{rule.temperature:.3f}, fitted on {description.fitted_on}",
+        "Calibration": f"{calibration}, fitted on {description.fitted_on}",
+        "Prediction sets": sets,
         "Input": f"{' x '.join(str(n) for n in description.preprocessing.size_px)} px",
         "Modality": ", ".join(expects.modality) or "any",
         "Body part": ", ".join(expects.body_part) or "any",

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medcnn.config.decisions import DecisionsConf
 from medcnn.data.labels import Labels, truth
 from medcnn.data.prepared import Prepared
 from medcnn.data.privacy import Keyring
 from medcnn.errors import DataError
-from medcnn.evaluation.calibration import fit_temperature
 from medcnn.evaluation.classification import ClassificationResult, evaluate_classification
-from medcnn.evaluation.thresholds import balanced_threshold
+from medcnn.evaluation.prediction_sets import PredictionSets
 from medcnn.explain.gradcam import grad_cam, has_maps
 from medcnn.inference.classifier import Classifier, OutputRule
 from medcnn.reporting.confusion_figure import confusion_figure
@@ -25,6 +25,8 @@ from medcnn.reporting.figures import SavedFigure, save
 from medcnn.reporting.page import CaseCard
 from medcnn.reporting.probability_figures import reliability_figure, score_figure
 from medcnn.reporting.ranking_figures import precision_recall_figure, roc_figure
+from medcnn.reporting.sets_figure import sets_figure
+from medcnn.study.classification.output_rule import FitCases, fitted_rule, measured_sets
 
 _CHUNK = 512  # prepared scans taken into memory at once
 
@@ -41,6 +43,7 @@ class Measured:
     truths: list[str]
     result: ClassificationResult
     figures: list[SavedFigure] = field(default_factory=list)
+    sets: PredictionSets | None = None
 
 
 def logits_of(classifier: Classifier, prepared: Prepared) -> npt.NDArray[np.float64]:
@@ -52,8 +55,10 @@ def logits_of(classifier: Classifier, prepared: Prepared) -> npt.NDArray[np.floa
     return np.concatenate(parts) if parts else np.zeros((0, len(classifier.rule.class_names)))
 
 
-def fit_rule(classifier: Classifier, prepared: Prepared, labels: Labels) -> tuple[OutputRule, str, list[str]]:
-    """Temperature, and thresholds of greatest balanced accuracy, from calib cases; from val with a warning.
+def fit_rule(
+    classifier: Classifier, prepared: Prepared, labels: Labels, conf: DecisionsConf, *, seed: int
+) -> tuple[OutputRule, str, list[str]]:
+    """Calibration, thresholds and prediction sets as the config asks, from calib cases; from val with a warning.
 
     Returns the rule, which split it was fitted on, and remarks.
     """
@@ -66,34 +71,15 @@ def fit_rule(classifier: Classifier, prepared: Prepared, labels: Labels) -> tupl
             "thresholds and calibration were fitted on val, which also chose the model, since calib has too few cases "
             "of some class: their figures on val are flattering"
         )
-    logits = logits_of(classifier, calib)
-    answers = truth(labels.targets(calib.cases), labels.kind)
-    fitted = fit_temperature(logits, answers, kind=labels.kind)
-    rule = replace(classifier.rule, temperature=fitted.temperature, thresholds={})
-    if fitted.note:
-        remarks.append(fitted.note)
-    if labels.kind != "multiclass":
-        rule = replace(rule, thresholds=_thresholds(rule, rule.probability(logits), answers, calib, labels))
-    return rule, split, remarks
-
-
-def _thresholds(
-    rule: OutputRule, probability: npt.NDArray[np.float64], answers: npt.NDArray[Any], calib: Prepared, labels: Labels
-) -> dict[str, float]:
-    patients = [case.patient_id or None for case in calib.cases]
-    asked = [(len(rule.class_names) - 1, answers == 1)] if labels.kind == "binary" else []
-    if labels.kind == "multilabel":
-        asked = [(k, answers[:, k]) for k in range(len(rule.class_names))]
-    found = {}
-    for column, positive in asked:
-        known = ~np.isnan(positive.astype(np.float64))
-        yes = positive[known].astype(bool)
-        if yes.all() or not yes.any():
-            continue  # nothing to choose by: 0.5 stays
-        whose = [patient for patient, there in zip(patients, known, strict=True) if there]
-        chosen = balanced_threshold(probability[known, column], yes, patient=whose if all(whose) else None)
-        found[rule.class_names[column]] = round(chosen.threshold, 6)
-    return found
+    patients = [case.patient_id for case in calib.cases]
+    cases = FitCases(
+        logits_of(classifier, calib),
+        truth(labels.targets(calib.cases), labels.kind),
+        patients if all(patients) else None,
+        split,
+    )
+    rule, more = fitted_rule(classifier.rule, cases, conf, seed=seed)
+    return rule, split, remarks + more
 
 
 def _enough(calib: Prepared, labels: Labels) -> bool:
@@ -109,26 +95,35 @@ def _enough(calib: Prepared, labels: Labels) -> bool:
 def measure(
     classifier: Classifier, prepared: Prepared, labels: Labels, split: str, *, seed: int, resamples: int
 ) -> Measured:
-    """Every metric with its interval. Raises DataError where there is nothing to measure on."""
+    """Every metric with its interval, those of prediction sets beside the others.
+
+    Raises DataError where there is nothing to measure on.
+    """
     if not len(prepared):
         raise DataError(f"the split {split!r} has no usable case to evaluate on")
-    probability = classifier.rule.probability(logits_of(classifier, prepared))
+    logits = logits_of(classifier, prepared)
+    probability = classifier.rule.probability(logits)
     answers = truth(labels.targets(prepared.cases), labels.kind)
-    patients = [case.patient_id or None for case in prepared.cases]
+    named = [case.patient_id or None for case in prepared.cases]
+    patients = named if all(named) else None
     result = evaluate_classification(
         probability,
         answers,
         kind=labels.kind,
         class_names=labels.class_names,
         thresholds=classifier.rule.limits() or None,
-        patient=patients if all(patients) else None,
+        patient=patients,
         seed=seed,
         num_resamples=resamples,
     )
     rule = classifier.rule
+    sets = measured_sets(rule, logits, answers, split, patient=patients, seed=seed, resamples=resamples)
+    if sets is not None:
+        together = {**result.estimates, **sets.estimates}
+        result = replace(result, estimates=together, notes=(*result.notes, *sets.notes))
     return Measured(
         split, prepared, probability, rule.decisions(probability), rule.confidence(probability),
-        _in_words(answers, labels), result,
+        _in_words(answers, labels), result, sets=sets,
     )  # fmt: skip
 
 
@@ -155,7 +150,7 @@ def write_predictions(path: Path, measured: Sequence[Measured], keyring: Keyring
 
 
 def draw(measured: Measured, folder: Path) -> list[SavedFigure]:
-    """ROC, precision and recall, confusion, calibration, scores: PNG and CSV each."""
+    """ROC, precision and recall, confusion, calibration, scores, prediction sets: PNG and CSV each."""
     result, split = measured.result, measured.split
     answers = truth(_targets(measured), result.kind)
     figures = {
@@ -165,6 +160,8 @@ def draw(measured: Measured, folder: Path) -> list[SavedFigure]:
         "calibration": reliability_figure(result, split=split),
         "scores": score_figure(result, measured.probability, answers, split=split),
     }
+    if measured.sets is not None:
+        figures["sets"] = sets_figure(measured.sets, split=split)
     return [save(drawn, folder, f"{split}_{name}") for name, drawn in figures.items()]
 
 

@@ -16,8 +16,10 @@ from medcnn.evaluation.glance import glance
 from medcnn.inference.classifier import Classifier, OutputRule, choose_device
 from medcnn.model_package.classifier import ClassifierPackage
 from medcnn.networks.build import build_network, num_parameters
+from medcnn.networks.start import start_from
 from medcnn.planning.plan import Plan, Speed, fixed_steps
 from medcnn.study.classification.data import StudyData, load_study_data
+from medcnn.study.classification.output_rule import check_decisions
 from medcnn.study.classification.package import save_study_package
 from medcnn.study.classification.report import REVIEWED, review_run
 from medcnn.study.named_modules import named_modules
@@ -45,6 +47,7 @@ class ClassificationStudy(Study):
 
     def load_data(self) -> None:
         self.data = load_study_data(self.conf, self.run, self.keyring, resumes=self.resumes or self.is_helper)
+        check_decisions(self.conf.decisions, self.data.dataset.labels.kind)
 
     @property
     def dataset(self) -> Dataset:
@@ -142,6 +145,7 @@ class ClassificationStudy(Study):
     def _task(self, data: StudyData, seed: int) -> ClassificationTask:
         torch.manual_seed(seed)  # always; 0 is a seed too
         network, conf = self._network(data), self.conf.trainer
+        start_from(network, self.conf.model)
         multilabel = data.dataset.labels.kind == "multilabel"
         return ClassificationTask(
             network,
