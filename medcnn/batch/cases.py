@@ -12,6 +12,7 @@ from typing import Any
 from medcnn.batch.selection import LeftOut, Selection, fit
 from medcnn.data.privacy import Keyring
 from medcnn.inference.expectation import Expectation
+from medcnn.inference.terms import term
 from medcnn.io.discover import Found, Skipped, discover
 from medcnn.io.options import AS_THE_FILE_SAYS, Reading
 from medcnn.io.reference import resolve
@@ -140,7 +141,7 @@ def _named(found: Iterable[Found], keyring: Keyring, takes: Takes | None) -> tup
             item.reference,
             series=item.series if _UID.fullmatch(item.series) else "",
             misfits=() if takes is None else fit(item, takes.expects, takes.spatial_dims),
-            modality=item.modality,
+            modality=term(item.modality) if item.modality else "",
         )
         for name, item in zip(names, found, strict=True)
     ]
