@@ -46,7 +46,7 @@ def outlines_page(view: View, labels: Labels | None, rule: MaskRule, words: Mask
     """
     shown = panels(view, fullest(view, labels) if view.grey.ndim == 3 else ())
     plain = [np.repeat(panel.grey[..., None], 3, axis=2) for panel in shown]
-    outlined = [] if labels is None else [_outlined(panel, view, labels, rule) for panel in shown]
+    outlined = [] if labels is None else [painted(panel, view, labels, rule) for panel in shown]
     rows = [[*plain, *outlined]] if len(shown) == 1 else [plain, outlined] if outlined else [plain]
     width = max(sum(tile.shape[1] for tile in row) + GAP * (len(row) - 1) for row in rows) + 2 * MARGIN
     page = Page(max(width, 760))
@@ -79,8 +79,10 @@ def fullest(view: View, labels: Labels | None) -> Sequence[int]:
     return [int(count.argmax()) for count in counts] if counts[0].any() else middle
 
 
-def _outlined(panel: Panel, view: View, labels: Labels, rule: MaskRule) -> Rgb:
-    """A panel, each structure's contour drawn inside of it."""
+def painted(
+    panel: Panel, view: View, labels: Labels, rule: MaskRule, *, fill: float = _FILL, line_px: int = _LINE_PX
+) -> Rgb:
+    """A panel, each structure in its colour: its contour in full, so much of it within."""
     from scipy.ndimage import binary_erosion
 
     picture = np.repeat(panel.grey[..., None], 3, axis=2).astype(np.float64)
@@ -89,8 +91,8 @@ def _outlined(panel: Panel, view: View, labels: Labels, rule: MaskRule) -> Rgb:
         mask = rule.mask(here, name)
         if not mask.any():
             continue
-        line: Mask = mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=_LINE_PX, border_value=1)
+        line: Mask = mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=line_px, border_value=1)
         colour = np.array(rgb(structure_colour(number)), np.float64)
-        picture[mask] = picture[mask] * (1 - _FILL) + colour * _FILL
+        picture[mask] = picture[mask] * (1 - fill) + colour * fill
         picture[line] = colour
     return np.asarray(picture, np.uint8)

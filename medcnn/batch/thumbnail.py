@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from medcnn.batch.colours import rgb, structure_colour
-from medcnn.batch.outlines import fullest
+from medcnn.batch.outlines import fullest, painted
 from medcnn.batch.overlay import under_heat
 from medcnn.batch.page import Rgb
 from medcnn.batch.planes import Panel, panels
@@ -36,7 +35,7 @@ def thumbnail(
     """
     panel = _panel(view, labels, heat)
     if labels is not None and rule is not None:
-        picture = _filled(panel, view, labels, rule)
+        picture = painted(panel, view, labels, rule, fill=_FILL, line_px=_LINE_PX)
     elif heat is not None:
         picture = under_heat(panel.grey, view.heat_at(heat, panel.places))
     else:
@@ -56,23 +55,6 @@ def _plane(view: View) -> int:
     edges = view.edges_mm
     through = int(np.argmax(edges)) if max(edges) > _ANISOTROPIC * min(edges) else 2
     return 2 - through  # axial cuts through the last axis, sagittal through the first
-
-
-def _filled(panel: Panel, view: View, labels: Labels, rule: MaskRule) -> Rgb:
-    """The panel with each structure's mask in its colour, its rim in full."""
-    from scipy.ndimage import binary_erosion
-
-    picture = np.repeat(panel.grey[..., None], 3, axis=2).astype(np.float32)
-    here = view.labels_at(labels, panel.places)
-    for number, name in enumerate(rule.names):
-        mask = rule.mask(here, name)
-        if not mask.any():
-            continue
-        rim: Mask = mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=_LINE_PX, border_value=1)
-        colour = np.array(rgb(structure_colour(number)), np.float32)
-        picture[mask] = picture[mask] * (1 - _FILL) + colour * _FILL
-        picture[rim] = colour
-    return picture.astype(np.uint8)
 
 
 def _webp(picture: Rgb) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from medcnn.batch.colours import rgb, structure_colour
-from medcnn.batch.outlines import MaskWords, _outlined, fullest, outlines_page
+from medcnn.batch.outlines import MaskWords, fullest, outlines_page, painted
 from medcnn.batch.planes import panels
 from medcnn.batch.view import MOST_PX, View
 from medcnn.geometry import Geometry
@@ -29,14 +29,14 @@ def placed(scan: Scan) -> Placement:
     return Placement(shape, axes, flipped, tuple((0, side) for side in turned), turned)
 
 
-def bright_and_outlined(scan: Scan, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def bright_andpainted(scan: Scan, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Per panel the pixels that are bright, and those within the contour of the first structure."""
     placement = placed(scan)
     view, turned = View.of_placed(scan, placement), placement.turned(labels)
     shown = panels(view, fullest(view, turned) if view.grey.ndim == 3 else ())
     found = []
     for panel in shown:
-        drawn = _outlined(panel, view, turned, RULE)
+        drawn = painted(panel, view, turned, RULE)
         found.append((panel.grey > 128, np.abs(drawn.astype(float) - panel.grey[..., None]).max(axis=2) > 1))
     return found
 
@@ -52,7 +52,7 @@ def test_the_contour_surrounds_what_is_bright_in_every_plane(seed: int) -> None:
     box = (slice(3, 9), slice(14, 22), slice(5, 16))
     voxels[box] = 100
     scan = Scan(voxels[None], Geometry(affine, voxels.shape), (1.0, 1.5, 2.0))
-    for bright, outlined in bright_and_outlined(scan, (voxels > 0)[None].astype(np.uint8)):
+    for bright, outlined in bright_andpainted(scan, (voxels > 0)[None].astype(np.uint8)):
         assert bright.any()
         assert (bright & outlined).sum() / (bright | outlined).sum() > 0.9
 
@@ -62,7 +62,7 @@ def test_a_large_picture_and_its_contour_are_shrunk_alike() -> None:
     voxels[400:900, 300:1100] = 100
     scan = Scan(voxels[None], spacing_mm=(0.1, 0.1))
     assert max(View.of_placed(scan, placed(scan)).grey.shape) <= MOST_PX
-    ((bright, outlined),) = bright_and_outlined(scan, (voxels > 0)[None].astype(np.uint8))
+    ((bright, outlined),) = bright_andpainted(scan, (voxels > 0)[None].astype(np.uint8))
     assert (bright & outlined).sum() / (bright | outlined).sum() > 0.98
 
 
