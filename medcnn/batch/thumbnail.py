@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from medcnn.batch.outlines import fullest, painted
@@ -21,8 +20,6 @@ _QUALITY = 72  # of WebP: 2 to 4 KB
 _FILL = 0.45  # of the colour within its contour: more than on the large picture, where there is room to look
 _LINE_PX = 4  # before it is made small, about one pixel after
 _ANISOTROPIC = 1.3  # thickest edge to thinnest, from which the plane of acquisition is shown
-
-Mask = npt.NDArray[np.bool_]
 
 
 def thumbnail(
