@@ -21,7 +21,7 @@ MRI_VOLUMES = 73
 
 
 def xray_row(image: Phantom, split: str) -> dict[str, str]:
-    """The image's line in the manifest; paths relative to it."""
+    """The image's line in the manifest; paths relative to it. lung_percent: of the picture, as the mask has it."""
     person = image.visit.patient
     boxes = [{"box": list(box), "class": "opacity"} for box in image.boxes]
     return {
@@ -36,6 +36,7 @@ def xray_row(image: Phantom, split: str) -> dict[str, str]:
         "age": str(person.age),
         "site": person.site,
         "view": image.header.view,
+        "lung_percent": f"{100 * float((image.mask > 0).mean()):.1f}",
     }
 
 

@@ -39,7 +39,7 @@ USAGE_EXIT_CODE = 2
 SPELLED = {"evaluate": {"model": "package"}, "predict": {"model": "package"}}
 
 # Settings that are names of the user's own, each with a value.
-_OWN_NAMES = ("data.structures", "data.class_codes", "prevalence")
+_OWN_NAMES = ("data.structures", "data.class_codes", "data.columns", "prevalence")
 
 # Hydra's own node is exempt from what configs may not hold, overrides of it are not.
 _HYDRA_OVERRIDES = ("hydra.searchpath", "hydra/launcher", "hydra.launcher.", "hydra.sweep.", "hydra.job.num")

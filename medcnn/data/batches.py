@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from medcnn.data.covariates import TrainingCovariates
 from medcnn.data.prepared import Images
 from medcnn.transforms.draws import ORDER, stream
 
@@ -19,17 +20,22 @@ Place = tuple[int, int]  # (epoch, batch within it)
 
 @dataclass(eq=False)
 class Batch:
-    """B scans (B, C, *size), their targets (B, K), and their places in the epoch, which key every random number."""
+    """B scans (B, C, *size), their targets (B, K), and their places in the epoch, which key every random number.
+
+    covariates  (B, V) of a network that takes more than the image
+    """
 
     image: Tensor
     target: Tensor
     epoch: int
     positions: list[int]
+    covariates: Tensor | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:  # noqa: FBT001, FBT002  torch's own
         """On another device; Lightning calls this."""
-        image = self.image.to(device, non_blocking=non_blocking)
-        return Batch(image, self.target.to(device, non_blocking=non_blocking), self.epoch, self.positions)
+        image, target = (part.to(device, non_blocking=non_blocking) for part in (self.image, self.target))
+        covariates = None if self.covariates is None else self.covariates.to(device, non_blocking=non_blocking)
+        return Batch(image, target, self.epoch, self.positions, covariates)
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,9 @@ class Order:
 class _Source(Dataset[Batch]):
     """A batch for each (epoch, batch) place; each rank of several takes every n-th case of it."""
 
-    def __init__(self, images: Images, targets: Tensor, order: Order, rank: int, ranks: int) -> None:
-        self.images, self.targets, self.order, self.rank, self.ranks = images, targets, order, rank, ranks
+    def __init__(self, batches: Batches, rank: int, ranks: int) -> None:
+        self.images, self.targets, self.order = batches.images, batches.targets, batches.order
+        self.covariates, self.rank, self.ranks = batches.covariates, rank, ranks
         self._epoch, self._indices = -1, np.zeros(0, np.int64)
 
     def __getitem__(self, place: Place) -> Batch:
@@ -72,8 +79,11 @@ class _Source(Dataset[Batch]):
         positions = list(range(start, min(start + self.order.batch_cases, self.order.num_cases)))
         positions = positions[self.rank :: self.ranks] or positions[-1:]
         chosen = self._indices[positions]
-        image = torch.from_numpy(self.images[chosen.tolist()])
-        return Batch(image, self.targets[torch.from_numpy(chosen)], epoch, positions)
+        image, target = torch.from_numpy(self.images[chosen.tolist()]), self.targets[torch.from_numpy(chosen)]
+        if self.covariates is None:
+            return Batch(image, target, epoch, positions)
+        covariates = torch.from_numpy(self.covariates.batch(chosen.tolist(), epoch, positions))
+        return Batch(image, target, epoch, positions, covariates)
 
 
 class Places(Sampler[Place]):
@@ -92,12 +102,21 @@ class Places(Sampler[Place]):
 class Batches:
     """The training data as batches."""
 
-    def __init__(self, images: Images, targets: npt.NDArray[np.float32], order: Order, *, workers: int) -> None:
+    def __init__(
+        self,
+        images: Images,
+        targets: npt.NDArray[np.float32],
+        order: Order,
+        *,
+        workers: int,
+        covariates: TrainingCovariates | None = None,
+    ) -> None:
         self.images, self.targets, self.order, self.workers = images, torch.from_numpy(targets), order, workers
+        self.covariates = covariates
 
     def loader(self, epoch: int, first: int, last: int, *, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
         """Batches first to last (exclusive) of an epoch."""
-        source = _Source(self.images, self.targets, self.order, rank, ranks)
+        source = _Source(self, rank, ranks)
         return DataLoader(
             source,
             batch_size=None,

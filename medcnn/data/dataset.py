@@ -16,7 +16,7 @@ from medcnn.config.folders import data_root
 from medcnn.data.cache import Cache
 from medcnn.data.cells import to_cell
 from medcnn.data.folds import with_turn
-from medcnn.data.labels import Labels
+from medcnn.data.labels import Labels, Targets
 from medcnn.data.leakage import duplicate_train_cases
 from medcnn.data.manifest import Case, Manifest, read_manifest
 from medcnn.data.mask_dataset import MaskDataset, structures_of, with_masks
@@ -24,8 +24,9 @@ from medcnn.data.prepared import Prepared, Preparer
 from medcnn.data.privacy import Keyring
 from medcnn.data.read_cases import ReadCases
 from medcnn.data.split import require_split_by_patient, split_digest, with_splits
-from medcnn.data.strata import patient_of
+from medcnn.data.strata import patient_of, stratum
 from medcnn.data.structures import Structures
+from medcnn.data.value_dataset import ValueDataset, number_stratum, require_spread, with_values
 from medcnn.errors import DataError
 from medcnn.io.options import Reading
 from medcnn.transforms.preprocessing import Preprocessing
@@ -33,6 +34,7 @@ from medcnn.transforms.preprocessing import Preprocessing
 log = logging.getLogger(__name__)
 
 AnyCases = TypeVar("AnyCases", Prepared, ReadCases)
+Learns = Literal["labels", "masks", "values"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Dataset:
     digest: str
     split_digest: str
     remarks: tuple[str, ...] = ()
+
+    def targets(self, cases: Sequence[Case]) -> Targets:
+        """(n, K) of these cases."""
+        return self.labels.targets(cases)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """split -> class -> cases."""
@@ -73,6 +79,8 @@ def open_dataset(
     learns: Literal["masks"],
     structures: Structures | None = None,
 ) -> MaskDataset: ...
+@overload
+def open_dataset(conf: DataConf, keyring: Keyring, *, splits: bool, learns: Literal["values"]) -> ValueDataset: ...
 
 
 def open_dataset(
@@ -80,17 +88,18 @@ def open_dataset(
     keyring: Keyring,
     *,
     splits: bool,
-    learns: Literal["labels", "masks"] = "labels",
+    learns: Learns = "labels",
     structures: Structures | None = None,
-) -> Dataset | MaskDataset:
+) -> Dataset | MaskDataset | ValueDataset:
     """Read and check the manifest, or the layout that stands for it. Raises DataError, LeakageError.
 
     splits      divide where the manifest does not, and set calibration cases aside (training); else take it as it is
-    learns      what cases must have. Of labels every one is looked at before any scan is read; cases without a mask are
-                left out, and counted
+    learns      what cases must have. Of labels and numbers every one is looked at before any scan is read; cases
+                without a mask, or without the number, are left out, and counted
     structures  those of a model, which then count instead of the data set's own
     """
-    manifest, codes, order = _manifest_of(conf, keyring)
+    truth_in = conf.quantity.column if learns == "values" else ""
+    manifest, codes, order = _manifest_of(conf, keyring, truth_in)
     remarks: list[str] = []
     if learns == "masks":
         manifest, said = with_masks(manifest)
@@ -98,25 +107,32 @@ def open_dataset(
         if structures is None:
             structures, said = structures_of(conf, manifest, codes, order)
             remarks += said
+    elif learns == "values":
+        manifest, said = with_values(manifest, conf.quantity)
+        remarks += said
     else:
-        labels = Labels.of(manifest, conf.class_names)
+        labels = Labels.of(manifest, conf.class_names, grades=conf.answers == "grades")
         labels.targets(manifest.cases)
     manifest, said = _divided(conf, manifest, splits=splits, learns=learns)
     remarks += said
     require_split_by_patient(manifest.cases)
     if not all(case.patient_id for case in manifest.cases):
-        remarks.append("no patient ids: splits and intervals are per case, and one person may be in two splits")
+        remarks.append(_without_patients(in_blocks=splits and conf.splits.block_cases > 0))
     digest, divided = _digest(manifest.cases, structures), split_digest(manifest.cases)
     if structures is not None:
         return MaskDataset(manifest, structures, digest, divided, tuple(remarks))
+    if learns == "values":
+        return ValueDataset(manifest, conf.quantity, digest, divided, tuple(remarks))
     return Dataset(manifest, labels, digest, divided, tuple(remarks))
 
 
-def _manifest_of(conf: DataConf, keyring: Keyring) -> tuple[Manifest, dict[str, tuple[int, ...]], list[str]]:
+def _manifest_of(
+    conf: DataConf, keyring: Keyring, truth_in: str
+) -> tuple[Manifest, dict[str, tuple[int, ...]], list[str]]:
     """The cases, and of a layout its classes' values in masks and their order."""
     root = data_root(conf.root)
     if conf.layout == "manifest":
-        manifest = read_manifest(root, conf.manifest)
+        manifest = read_manifest(root, conf.manifest, conf.columns, truth_in=truth_in)
         return manifest.with_cases([_named(case, keyring) for case in manifest.cases]), {}, []
     from medcnn.data.layouts.read import read_layout
 
@@ -139,9 +155,7 @@ def told_apart(cases: Sequence[Case], keyring: Keyring) -> tuple[Case, ...]:
     )
 
 
-def _divided(
-    conf: DataConf, manifest: Manifest, *, splits: bool, learns: Literal["labels", "masks"]
-) -> tuple[Manifest, list[str]]:
+def _divided(conf: DataConf, manifest: Manifest, *, splits: bool, learns: Learns) -> tuple[Manifest, list[str]]:
     """With the splits that are asked for."""
     remarks: list[str] = []
     if splits and learns == "masks":
@@ -152,13 +166,23 @@ def _divided(
         manifest, said = with_splits(manifest, shares)
         remarks += said
     elif splits:
-        manifest, remarks = with_splits(manifest, conf.splits)
+        stratum_of = number_stratum(manifest.cases) if learns == "values" else stratum
+        manifest, remarks = with_splits(manifest, conf.splits, stratum_of)
     if conf.fold is not None:
         manifest = manifest.with_cases(with_turn(manifest.cases, conf.fold))
         remarks.append(f"fold {conf.fold} is val, and the others train")
     if splits and learns == "masks" and not manifest.of_split("val"):
         remarks.append("there is no val split: nothing chooses among the states of the training, the last one counts")
     return manifest, remarks
+
+
+def _without_patients(*, in_blocks: bool) -> str:
+    if in_blocks:
+        return (
+            "no patient ids: splits are by blocks of neighbouring files, intervals per case and so too narrow. A "
+            "person at the edge of a block, or with files far apart, may be in two splits: results may be too good"
+        )
+    return "no patient ids: splits and intervals are per case, and one person may be in two splits"
 
 
 def _too_few(manifest: Manifest, shares: Sequence[float]) -> bool:
@@ -185,7 +209,7 @@ def _told(values: Mapping[str, str]) -> str:
     return str(sorted(values.items()))
 
 
-def require_trainable(dataset: Dataset | MaskDataset) -> None:
+def require_trainable(dataset: Dataset | MaskDataset | ValueDataset) -> None:
     """Raise DataError where training cannot mean anything: a split or a class is not there.
 
     Of masks a training split is enough; what they hold is known once they are read, see read_cases.require_learnable.
@@ -193,6 +217,9 @@ def require_trainable(dataset: Dataset | MaskDataset) -> None:
     if isinstance(dataset, MaskDataset):
         if not dataset.manifest.of_split("train"):
             raise DataError(f"no case is in the split 'train' (there: {', '.join(dataset.counts())}). Name some")
+        return
+    if isinstance(dataset, ValueDataset):
+        require_spread(dataset)
         return
     counts = dataset.counts()
     for split in ("train", "val"):
@@ -207,7 +234,7 @@ def require_trainable(dataset: Dataset | MaskDataset) -> None:
 
 
 def prepare_dataset(
-    dataset: Dataset,
+    dataset: Dataset | ValueDataset,
     conf: DataConf,
     preprocessing: Preprocessing,
     cache: Cache,

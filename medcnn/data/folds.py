@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from medcnn.data.manifest import Case
-from medcnn.data.strata import patient_of, stratum
+from medcnn.data.strata import StratumOf, patient_of, stratum
 from medcnn.errors import DataError
 
 #: Splits whose patients take turns. A val split chooses in one training; in a cross-validation every fold does.
 IN_FOLDS = ("train", "val")
 
 
-def with_folds(cases: Sequence[Case], count: int, seed: int) -> tuple[list[Case], list[str]]:
+def with_folds(
+    cases: Sequence[Case],
+    count: int,
+    seed: int,
+    stratum_of: StratumOf = stratum,
+    *,
+    unit_of: Mapping[str, str] | None = None,
+    unit: str = "patient",
+) -> tuple[list[Case], list[str]]:
     """Every case of train and val in one of `count` folds, and remarks. Folds that are there are kept.
 
-    Raises DataError where there are fewer patients than folds. The order of the rows changes nothing.
+    unit_of: case_id -> what is never divided, called `unit`; None is the patient. Raises DataError where there are
+    fewer units than folds. The order of the rows changes nothing.
     """
     present = sorted({int(case.fold) for case in cases if case.fold})
     if present:
         said = f"the manifest's own {len(present)} folds are kept"
         return list(cases), [said if len(present) == count else f"{said}; data.splits.folds={count} was not used"]
-    of_patient: dict[str, list[Case]] = defaultdict(list)
+    if unit_of is None:
+        unit_of = {case.case_id: patient_of(case) for case in cases}
+    members: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         if case.split in IN_FOLDS:
-            of_patient[patient_of(case)].append(case)
-    if len(of_patient) < count:
-        raise DataError(f"data.splits.folds: {len(of_patient)} patients of train and val make no {count} folds")
-    fold_of = _dealt(of_patient, count, seed)
-    divided = [replace(c, fold=str(fold_of[patient_of(c)])) if c.split in IN_FOLDS else c for c in cases]
-    return divided, [f"{len(of_patient)} patients of train and val were divided into {count} folds"]
+            members[unit_of[case.case_id]].append(case)
+    if len(members) < count:
+        raise DataError(f"data.splits.folds: {len(members)} {unit}s of train and val make no {count} folds")
+    fold_of = _dealt(members, count, seed, stratum_of)
+    divided = [replace(c, fold=str(fold_of[unit_of[c.case_id]])) if c.split in IN_FOLDS else c for c in cases]
+    return divided, [f"{len(members)} {unit}s of train and val were divided into {count} folds"]
 
 
 def with_turn(cases: Sequence[Case], fold: int) -> list[Case]:
@@ -60,14 +71,14 @@ def without_folds_of_the_held_out(cases: Sequence[Case]) -> tuple[list[Case], li
     return kept, [f"{len(held_out)} cases of calib and test left their fold: they are held out of every turn"]
 
 
-def _dealt(of_patient: dict[str, list[Case]], count: int, seed: int) -> dict[str, int]:
+def _dealt(of_patient: dict[str, list[Case]], count: int, seed: int, stratum_of: StratumOf) -> dict[str, int]:
     """Stratum by stratum in rounds, one patient to each fold; the fold with the fewest cases is served first.
 
     So the folds differ by at most one patient of a stratum, and rarely in the number of cases.
     """
     strata: dict[Hashable, list[str]] = defaultdict(list)
     for patient, own in of_patient.items():
-        strata[stratum(own)].append(patient)
+        strata[stratum_of(own)].append(patient)
     generator = np.random.Generator(np.random.PCG64(seed))
     load: Counter[int] = Counter(dict.fromkeys(range(count), 0))
     fold_of: dict[str, int] = {}

@@ -23,7 +23,8 @@ _TRUE, _FALSE = ("1", "1.0", "true", "yes", "positive"), ("0", "0.0", "false", "
 class Labels:
     """The classes, and how labels become targets.
 
-    kind         binary (two classes, the last is the positive one), multiclass, or multilabel
+    kind         binary (two classes, the last is the positive one), multiclass, ordinal (grades, the lowest first), or
+                 multilabel
     class_names  in the order of the network's outputs
     """
 
@@ -31,17 +32,27 @@ class Labels:
     class_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, manifest: Manifest, class_names: Sequence[str]) -> Labels:
-        """From the config's class names, else from the labels found, sorted. Raises DataError."""
+    def of(cls, manifest: Manifest, class_names: Sequence[str], *, grades: bool = False) -> Labels:
+        """From the config's class names, else from the labels found, sorted. Raises DataError.
+
+        grades  whether the class names, which must be given then, are in an order that counts
+        """
         if not manifest.label_names:
             raise DataError(
                 "the manifest has no 'label' column, and a classifier learns from labels. Add a column label (one "
                 "class per case) or label.<name> columns (1, 0 or nothing)"
             )
         if manifest.label_names != [""]:
+            if grades:
+                raise DataError(
+                    f"data.answers=grades: the manifest has several labels a case ({', '.join(manifest.label_names)}), "
+                    "and grades are one label. Give a column label, or take data.answers=classes"
+                )
             if class_names and list(class_names) != manifest.label_names:
                 raise DataError(f"data.class_names: the manifest's labels are {manifest.label_names}")
             return cls("multilabel", tuple(manifest.label_names))
+        if grades:
+            return cls("ordinal", tuple(class_names))
         found = sorted({case.labels[""] for case in manifest.cases} - {""}, key=_natural)
         names = tuple(class_names) or tuple(found)
         if len(names) < 2:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 
 from medcnn.config.fields import nearest
 from medcnn.data.cells import from_cell, to_cell
-from medcnn.data.manifest_checks import Row, column_problems, columns_of, row_problems, stop_at
+from medcnn.data.manifest_checks import (
+    Row,
+    column_problems,
+    columns_of,
+    rename_problems,
+    renamed,
+    row_problems,
+    stop_at,
+)
 from medcnn.errors import DataError
 from medcnn.scan import ScanRejected
 from medcnn.whole_file import write_whole
@@ -103,10 +111,16 @@ def find_manifest(root: Path, named: str) -> Path:
     raise DataError(f"data.manifest: {len(found)} candidates in {root}, name one: {', '.join(p.name for p in found)}")
 
 
-def read_manifest(root: Path, named: str) -> Manifest:
-    """The checked manifest of a data root. Raises DataError with every problem at once."""
+def read_manifest(root: Path, named: str, columns: Mapping[str, str] | None = None, *, truth_in: str = "") -> Manifest:
+    """The checked manifest of a data root. Raises DataError with every problem at once.
+
+    columns: a manifest's column -> what the table calls it, where that is another word
+    truth_in: a free column that may stand for label, mask and boxes
+    """
     path = find_manifest(root, named)
-    cases = _archive_cases(root, path) if path.suffix == ".npz" else _csv_cases(path)
+    if path.suffix == ".npz" and columns:
+        raise DataError(f"data.columns: {path.name} is an archive, which has no columns. Leave data.columns out")
+    cases = _archive_cases(root, path) if path.suffix == ".npz" else _csv_cases(path, columns or {}, truth_in)
     if not cases:
         raise DataError(f"{path.name} has no rows. A data set needs at least one case")
     return Manifest(root, tuple(cases))
@@ -128,16 +142,18 @@ def _archive_cases(root: Path, path: Path) -> list[Case]:
     return cases
 
 
-def _csv_cases(path: Path) -> list[Case]:
+def _csv_cases(path: Path, own_words: Mapping[str, str], truth_in: str) -> list[Case]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            columns = [from_cell(name) for name in reader.fieldnames or []]
+            theirs = [from_cell(name) for name in reader.fieldnames or []]
+            columns = renamed(theirs, own_words)
             reader.fieldnames = columns
             found = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path.name} is no UTF-8 CSV: {type(error).__name__}. Save it as CSV in UTF-8") from error
-    stop_at(list(column_problems(columns)) or list(row_problems(found)), path.name)
+    odd = list(rename_problems(theirs, own_words)) or list(column_problems(columns, truth_in))
+    stop_at(odd or list(row_problems(found)), path.name)
     return [_case(row) for row in found]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from medcnn.config.data import SPLITS
 from medcnn.config.fields import nearest
@@ -31,12 +31,29 @@ def stop_at(problems: Sequence[str], what: str) -> None:
         raise DataError(f"{what} cannot be used:\n{lines}")
 
 
-def column_problems(columns: Sequence[str]) -> Iterator[str]:
-    """An image is needed, and something that is known about it."""
+def renamed(columns: Sequence[str], own_words: Mapping[str, str]) -> list[str]:
+    """The columns of a table by a manifest's names; own_words: a manifest's name -> the table's."""
+    names = {theirs: name for name, theirs in own_words.items()}
+    return [names.get(column, column) for column in columns]
+
+
+def rename_problems(columns: Sequence[str], own_words: Mapping[str, str]) -> Iterator[str]:
+    """What data.columns names must be there, and no second column may have the meaning that it gives."""
+    for name, theirs in own_words.items():
+        if theirs not in columns:
+            there = ", ".join(columns) or "nothing"
+            close = nearest(theirs, list(columns))
+            yield f"data.columns: no column {theirs!r} to be the {name!r}, found {there}.{close}"
+        elif name != theirs and name in columns and name not in own_words.values():
+            yield f"data.columns: {theirs!r} is to be the {name!r}, and there is a column {name!r} too. Rename that one"
+
+
+def column_problems(columns: Sequence[str], truth_in: str = "") -> Iterator[str]:
+    """An image is needed, and something that is known about it; truth_in: a free column that may say it."""
     there = ", ".join(columns) or "nothing"
     if not columns_of(columns, "image"):
         yield f"no column 'image', found {there}.{nearest('image', list(columns))}"
-    if not any(columns_of(columns, truth) for truth in TRUTHS):
+    if truth_in not in columns and not any(columns_of(columns, truth) for truth in TRUTHS):
         close = next((said for truth in TRUTHS if (said := nearest(truth, list(columns)))), "")
         yield f"no column 'label', 'mask' or 'boxes', found {there}.{close}"
     for name in ("image", "label", "mask"):

@@ -40,12 +40,16 @@ class Images(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """The cases that could be prepared, in the order asked, and why others could not."""
+    """The cases that could be prepared, in the order asked, and why others could not.
+
+    covariates  (n, V) of a model that takes more than the image
+    """
 
     cases: list[Case]
     images: Images
     facts: list[Facts]
     rejected: list[tuple[Case, Rejection]] = field(default_factory=list)
+    covariates: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -53,7 +57,13 @@ class Prepared:
     def part(self, wanted: Callable[[Case], bool]) -> Prepared:
         """Only some of the cases; nothing is copied."""
         kept = [index for index, case in enumerate(self.cases) if wanted(case)]
-        return Prepared([self.cases[i] for i in kept], _Part(self.images, kept), [self.facts[i] for i in kept])
+        covariates = None if self.covariates is None else self.covariates[kept]
+        facts = [self.facts[i] for i in kept]
+        return Prepared([self.cases[i] for i in kept], _Part(self.images, kept), facts, covariates=covariates)
+
+    def covariates_of(self, indices: Sequence[int]) -> npt.NDArray[np.float32] | None:
+        """(len(indices), V), where there are any."""
+        return None if self.covariates is None else self.covariates[np.asarray(indices, np.int64)]
 
     def of_split(self, split: str) -> Prepared:
         """The cases of one split."""

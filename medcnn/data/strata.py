@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from medcnn.data.boxes import read_boxes
 from medcnn.data.manifest import Case
+
+StratumOf = Callable[[Sequence[Case]], Hashable]  # from a patient's cases to what patients are divided evenly by
 
 
 def patient_of(case: Case) -> str:

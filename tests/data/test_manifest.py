@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medcnn.config.data import DataConf
 from medcnn.data.manifest import Case, Manifest, find_manifest, read_manifest, write_manifest
 from medcnn.errors import DataError
 
@@ -313,3 +314,67 @@ def test_a_free_column_that_would_mean_something_else(tmp_path: Path) -> None:
     assert "may not be called 'mask.t1'" in str(caught.value)
     assert "may not be called 'split'" in str(caught.value)
     assert "masking" not in str(caught.value)
+
+
+def columns_message(root: Path, columns: dict[str, str]) -> str:
+    with pytest.raises(DataError) as caught:
+        read_manifest(root, "", columns)
+    return str(caught.value)
+
+
+def test_a_table_with_words_of_its_own(write_csv: Write) -> None:
+    """data.columns says what is what; everything else stays a free column."""
+    root = write_csv(
+        ["file", "class", "who", "x0", "width"], ["1.jpg", "glioma", "p1", "13.5", "256"], name="index.csv"
+    )
+    (case,) = read_manifest(root, "", {"image": "file", "label": "class", "patient_id": "who"}).cases
+    assert (case.images, case.labels, case.patient_id) == ({"": "1.jpg"}, {"": "glioma"}, "p1")
+    assert case.free == {"x0": "13.5", "width": "256"}
+
+
+def test_several_labels_and_columns_that_change_places(write_csv: Write) -> None:
+    root = write_csv(["image", "mass", "label", "split"], ["1.jpg", "1", "test", "0"])
+    (case,) = read_manifest(root, "", {"label.mass": "mass", "split": "label", "label.oedema": "split"}).cases
+    assert (case.labels, case.split, case.free) == ({"mass": "1", "oedema": "0"}, "test", {})
+
+
+def test_a_column_that_is_not_there_is_said(write_csv: Write) -> None:
+    root = write_csv(["image", "class", "x0"], ["1.jpg", "glioma", "1"], name="index.csv")
+    said = columns_message(root, {"label": "clas", "patient_id": "who"})
+    assert "index.csv cannot be used" in said
+    assert "data.columns: no column 'clas' to be the 'label', found image, class, x0. Did you mean class?" in said
+    assert "data.columns: no column 'who' to be the 'patient_id', found image, class, x0." in said
+
+
+def test_two_columns_of_one_meaning_are_said(write_csv: Write) -> None:
+    root = write_csv(["image", "class", "label"], ["1.jpg", "glioma", "0"])
+    said = columns_message(root, {"label": "class"})
+    assert "'class' is to be the 'label', and there is a column 'label' too. Rename that one" in said
+
+
+def test_an_archive_has_no_columns(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", train_images=np.zeros((1, 2, 2), np.uint8), train_labels=np.zeros((1, 1)))
+    assert "a.npz is an archive, which has no columns" in columns_message(tmp_path, {"label": "class"})
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"label": "class", "image.t1": "a", "mask.left": "b"}, []),
+        (
+            {"lable": "class"},
+            ["columns.lable: a manifest's own columns are image, label, mask, case_id", "mean label?"],
+        ),
+        ({"label": ""}, ["columns.label: say what your table calls it, for example columns={label: diagnosis}"]),
+        ({"label": "class", "split": "class"}, ["columns: 'class' is named twice; a column has one meaning"]),
+    ],
+)
+def test_what_may_be_renamed(columns: dict[str, str], expected: list[str]) -> None:
+    said = list(DataConf(name="mine", root="/data", columns=columns).problems())
+    assert len(said) == min(len(expected), 1)
+    assert all(part in said[0] for part in expected)
+
+
+def test_a_layout_has_no_columns() -> None:
+    said = list(DataConf(name="mine", root="/data", layout="msd", columns={"label": "class"}).problems())
+    assert said == ["columns: data.layout=msd reads the folder, not a table; leave one of the two out"]
