@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from medcnn.config.errors import ConfigError
@@ -21,11 +22,15 @@ def build_network(
     size_px: Sequence[int],
     modules: Collection[str] = (),
     outlines: bool = False,
+    num_covariates: int = 0,
+    grades: bool = False,
 ) -> nn.Module:
     """A fresh network for inputs (B, in_channels, *size_px).
 
     modules   those that a custom network may come from, besides none
     outlines  whether a custom network answers for every voxel
+    num_covariates  numbers beside the image; with any, a second input (B, num_covariates)
+    grades    whether the outputs are ordered grades, answered from one score (medcnn/networks/grades.py)
     """
     given: dict[str, Any] = {
         "spatial_dims": len(size_px),
@@ -39,16 +44,37 @@ def build_network(
             from medcnn.networks.cost import check_size
 
             check_size(conf, size_px)
-            return classifier(conf, in_channels, num_outputs, size_px)
+            network = classifier(conf, in_channels, num_outputs, size_px)
+            return _joined(_graded(network, num_outputs) if grades else network, num_covariates)
         case UNetConf():
             return _unet(conf, **given)
         case CustomConf():
-            from medcnn.networks.custom import custom_network
+            from medcnn.networks.custom import custom_network, takes_covariates
 
-            return custom_network(
+            if num_covariates:
+                given["num_covariates"] = num_covariates
+            network = custom_network(
                 conf.module, conf.class_name, conf.arguments, given, allowed=modules, outlines=outlines
             )
+            own = takes_covariates(network)
+            example = torch.zeros(2, in_channels, *size_px)
+            if grades:
+                beside = [torch.zeros(2, num_covariates)] if own else []
+                network = _graded(network, num_outputs, example, *beside)
+            return network if own else _joined(network, num_covariates, example)
     raise ConfigError([f"model: no network is built from {type(conf).__name__}"])
+
+
+def _graded(network: nn.Module, num_grades: int, *example: torch.Tensor) -> nn.Module:
+    from medcnn.networks.grades import with_grades
+
+    return with_grades(network, num_grades, *example)
+
+
+def _joined(network: nn.Module, num_covariates: int, example: torch.Tensor | None = None) -> nn.Module:
+    from medcnn.networks.covariates import with_covariates
+
+    return with_covariates(network, num_covariates, example) if num_covariates else network
 
 
 def _unet(
@@ -97,6 +123,7 @@ def carried_settings(conf: ModelConf) -> dict[str, Any]:
     for name in ("weights_folder", "encoder_weights"):
         if name in settings:
             settings[name] = ""
+    settings.pop("new_head", None)  # of the start, which is over
     if settings.get("pretrained") not in (None, "imagenet"):
         settings["pretrained"] = ""
     return settings

@@ -11,7 +11,7 @@ from torch import nn
 from medcnn.config.errors import ConfigError
 from medcnn.config.model import ClassifierConf, FamilyConf, PlainCNNConf, ResNetConf
 
-_ELSEWHERE = ("name", "pretrained", "weights_folder", "volumes")  # what the networks themselves do not take
+_ELSEWHERE = ("name", "pretrained", "weights_folder", "new_head", "volumes")  # what the networks themselves do not take
 
 
 def classifier(conf: ClassifierConf, in_channels: int, num_outputs: int, size_px: Sequence[int]) -> nn.Module:

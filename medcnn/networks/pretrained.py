@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,13 @@ from torch import Tensor, nn
 
 from medcnn.config.errors import ConfigError
 from medcnn.config.model import FAMILIES, ClassifierConf, ModelConf, PlainCNNConf, ResNetConf, variants
+from medcnn.networks.covariates import image_weights
 from medcnn.networks.encoders import read_weights
 from medcnn.networks.families import Expected, expected
-from medcnn.networks.imagenet import SETTING, file_of, imagenet_weights
-from medcnn.networks.weights_fit import Match, is_like, likeness, match
+from medcnn.networks.imagenet import file_of, imagenet_weights
+from medcnn.networks.package_facts import MEMBER, SETTING, PackageFacts, package_facts, package_folder
+from medcnn.networks.weights_fit import Match, head_pairs, is_like, likeness, match
 
-_PACKAGE_FILE, _MEMBER = "model.json", "weights_0.safetensors"  # of a package, the first member
-_PACKAGE_PLACES = ("", "model", "latest/model")  # in a package, a run folder, and a folder of runs
 _NAMED = 3  # layers that an error names
 
 
@@ -29,6 +28,7 @@ class Pretrained:
     source   in words, without a path
     tensors  how many of them
     fresh    how many start at random besides the head: those of attention, which the weights do not have
+    head     whether the last layer is among them
     mean, std  one for each channel of the input, of intensities that lie in value_range first; () where the weights
                do not say, as those of medcnn's own packages, whose preprocessing stands in model.json
     """
@@ -36,40 +36,64 @@ class Pretrained:
     source: str
     tensors: int
     fresh: int = 0
+    head: bool = False
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     value_range: tuple[float, float] = (0.0, 1.0)
 
 
-def load_pretrained(network: nn.Module, conf: ModelConf) -> Pretrained | None:
-    """Put conf.pretrained into the network, all but its last layer; None where nothing is named.
+def load_pretrained(network: nn.Module, conf: ModelConf, *, keep_head: bool = False) -> Pretrained | None:
+    """Put conf.pretrained into the network; None where nothing is named.
 
+    keep_head  the last layer too, which is another task's unless the classes are the same
     Raises ConfigError where there are no such weights, or they are another network's.
     """
     if not (isinstance(conf, ClassifierConf) and conf.pretrained):
         return None
-    given, source, pictures = _given(conf)
-    matched = match(network, given)
-    if not matched.fits:
-        raise ConfigError([_misfit(given, matched)])
+    given = _given(conf)
+    matched = _matched(network, given)
+    head = head_pairs(network, given.tensors) if keep_head else []
     with torch.no_grad():
-        for own, tensor in matched.pairs:
+        for own, tensor in [*matched.pairs, *head]:
             own.copy_(tensor)
-    channels = _channels(network)
+    channels, pictures = _channels(network), given.expected
     mean, std = (
         (_for_channels(pictures.mean, channels), _for_channels(pictures.std, channels)) if pictures else ((), ())
     )
-    return Pretrained(source, len(matched.pairs), len(matched.fresh), mean, std)
+    return Pretrained(given.source, len(matched.pairs) + len(head), len(matched.fresh), bool(head), mean, std)
 
 
-def _given(conf: ClassifierConf) -> tuple[dict[str, Tensor], str, Expected | None]:
-    """Tensors, where they come from in words, and the pictures they know where that can be said."""
+def require_pretrained(network: nn.Module, conf: ClassifierConf) -> None:
+    """Raise ConfigError where load_pretrained would; the network may be one without memory."""
+    if conf.pretrained:
+        _matched(network, _given(conf))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Tensors, where they come from in words; the pictures and the package that they know, where that can be said."""
+
+    tensors: dict[str, Tensor]
+    source: str
+    expected: Expected | None = None
+    package: PackageFacts | None = None
+
+
+def _matched(network: nn.Module, given: _Given) -> Match:
+    matched = match(network, given.tensors)
+    if not matched.fits:
+        raise ConfigError([_misfit(given, matched)])
+    return matched
+
+
+def _given(conf: ClassifierConf) -> _Given:
     if conf.pretrained == "imagenet":
         found = imagenet_weights(conf)
-        return found.tensors, f"ImageNet, {found.source}", found.expected
+        return _Given(found.tensors, f"ImageNet, {found.source}", found.expected)
     path = Path(conf.pretrained).expanduser()
     if (package := package_folder(path)) is not None:
-        return read_weights(package / _MEMBER, SETTING), "a model of medcnn's own", None
+        facts, tensors = package_facts(package), image_weights(read_weights(package / MEMBER, SETTING))
+        return _Given(tensors, "a model of medcnn's own", package=facts)
     if path.is_dir():
         file = file_of(path, conf)
         if file is None:
@@ -81,21 +105,7 @@ def _given(conf: ClassifierConf) -> tuple[dict[str, Tensor], str, Expected | Non
         )
     tensors = read_weights(path, SETTING)
     imagenet = conf.name != PlainCNNConf.name  # files of the published families are nearly always ImageNet's
-    return tensors, "a file of weights", expected(conf) if imagenet else None
-
-
-def package_folder(path: Path) -> Path | None:
-    """The model package at a path: itself, a run's, the latest run's, or the one within an MLflow model."""
-    places = [path / place for place in _PACKAGE_PLACES]
-    places += sorted(folder.parent for folder in path.glob(f"artifacts/*/{_PACKAGE_FILE}"))
-    return next((place for place in places if (place / _PACKAGE_FILE).is_file()), None)
-
-
-def package_network(path: Path) -> dict[str, object]:
-    """The settings of a package's network, as its model.json has them."""
-    found = json.loads((path / _PACKAGE_FILE).read_text(encoding="utf-8"))
-    network = found.get("network", {}) if isinstance(found, dict) else {}
-    return dict(network)
+    return _Given(tensors, "a file of weights", expected(conf) if imagenet else None)
 
 
 def _channels(network: nn.Module) -> int:
@@ -108,19 +118,21 @@ def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]
     return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
-def _misfit(given: dict[str, Tensor], matched: Match) -> str:
+def _misfit(given: _Given, matched: Match) -> str:
     """What does not fit, and what would."""
     stem = " Set model.stem=large." if matched.differing and "conv1.weight" in matched.differing[0] else ""
-    if stem and len(matched.differing) == 1:
+    if stem and len(matched.differing) == 1 and given.package is None:
         return f"{SETTING}: these weights are of a network for large inputs.{stem}"
-    if not matched.pairs and not given:
+    if not matched.pairs and not given.tensors:
         return f"{SETTING}: the file holds no tensors"
     what = (
         [f"{len(matched.differing)} layers have other shapes ({_some(matched.differing)})"] * bool(matched.differing)
         + [f"{len(matched.missing)} are not in the file ({_some(matched.missing)})"] * bool(matched.missing)
         + [f"{len(matched.unused)} of the file are not in the network ({_some(matched.unused)})"] * bool(matched.unused)
     )
-    near = nearest_network(given)
+    if given.package is not None:
+        return f"{SETTING}: this is a package of another network: {'; '.join(what)}. {given.package.words()}"
+    near = nearest_network(given.tensors)
     hint = f"They fit {near}" if near else "They fit no network that medcnn knows; see medcnn models"
     return f"{SETTING}: these are weights of another network: {'; '.join(what)}. {hint}"
 

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from medcnn.config.model import ModelConf
-from medcnn.networks.pretrained import Pretrained, load_pretrained
+from medcnn.config.model import ClassifierConf, ModelConf
+from medcnn.networks.cost import check_size, without_memory
+from medcnn.networks.pretrained import Pretrained, load_pretrained, require_pretrained
 
 log = logging.getLogger("medcnn")
 
 
-def start_from(network: nn.Module, conf: ModelConf) -> None:
-    """What conf.pretrained names, if anything. Raises ConfigError."""
-    given = load_pretrained(network, conf)
+def require_start(conf: ClassifierConf, size_px: Sequence[int]) -> None:
+    """Raise ConfigError where such a network cannot be, or cannot start from what is named; any data will do."""
+    check_size(conf, size_px)
+    if conf.pretrained:
+        require_pretrained(without_memory(conf, 1, 2, size_px), conf)
+
+
+def start_from(network: nn.Module, conf: ModelConf, *, scale: str, keep_head: bool = False) -> None:
+    """What conf.pretrained names, if anything. Raises ConfigError.
+
+    scale      of transforms.intensity. What zscore makes is what weights of normalised pictures know; the others give
+               numbers from -1 to 1, which the first convolution is made to expect.
+    keep_head  of a package that knows the same classes
+    """
+    given = load_pretrained(network, conf, keep_head=keep_head)
     if given is None:
         return
-    if given.mean:
+    if given.mean and scale != "zscore":
         expect_from_minus_one_to_one(network, given)
-    log.info("starts from %s: %d tensors, %d more at random besides the head", given.source, given.tensors, given.fresh)
+    log.info(
+        "starts from %s: %d tensors, the last layer %s%s", given.source, given.tensors,
+        "among them, as the classes are the same" if given.head else "starts at random",
+        f", as do {given.fresh} tensors of attention" if given.fresh else "",
+    )  # fmt: skip
 
 
 @torch.no_grad()

@@ -43,6 +43,25 @@ def head_of(network: nn.Module) -> str:
     return next((name for name, m in reversed(list(network.named_modules())) if isinstance(m, nn.Linear)), "")
 
 
+def head_pairs(network: nn.Module, given: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """The last layer's own tensors with those given; [] where the given ones lack one, or have other shapes."""
+    head = head_of(network)
+    found = {_without_dropout(name): tensor for name, tensor in given.items()}
+    pairs = []
+    for part, own in network.get_submodule(head).state_dict().items():
+        theirs = found.get(_without_dropout(f"{head}.{part}"))
+        if theirs is None or theirs.shape != own.shape:
+            return []
+        pairs.append((own, theirs))
+    return pairs
+
+
+def _without_dropout(name: str) -> str:
+    """A head's weight is called alike whether dropout stands before it or not: fc.1.weight is fc.weight."""
+    layer, _, part = canonical(name).rpartition(".")
+    return f"{layer.removesuffix('.1')}.{part}"
+
+
 def canonical(name: str) -> str:
     """A weight's name without what wrappers, dropout, attention and inflation put around it."""
     while (prefix := next((word for word in _PREFIXES if name.startswith(word)), None)) is not None:

@@ -187,8 +187,8 @@ def _steps(found: Draft, clock: Clock, candidate: Candidate, seconds: float) -> 
 
 
 def _decay(found: Draft, steps: int) -> float:
-    """A moving average over the last few hundredths of the training; trainer.ema_decay goes before."""
-    if not found.conf.average or found.trainer.ema_decay:
+    """A moving average over the last few hundredths of the training; trainer.ema_decay and SWA go before."""
+    if not found.conf.average or found.trainer.ema_decay or found.trainer.swa_fraction:
         return found.trainer.ema_decay
     low, high = _DECAY
     return round(min(high, max(low, 1 - 1 / max(1.0, _AVERAGED * steps))), 6)

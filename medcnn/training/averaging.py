@@ -1,22 +1,29 @@
-"""An exponential moving average of a network's weights."""
+"""An average of the weights that a network had in its training."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 
+def exponential(decay: float) -> Callable[[int], float]:
+    """The share of the newest weights in a moving average. Early on it is short, so that it forgets the start."""
+    return lambda step: 1 - min(decay, (1 + step) / (10 + step))
+
+
 class AveragedNetwork:
-    """The network to be asked while another is trained. Early on the average is short, so that it forgets the start.
+    """The network to be asked while another is trained.
 
     Batch norm's running statistics are averaged too: they belong to the weights that made them.
+    share_of_newest  step, from 1 -> how much of the average the weights after it are; 0 leaves the average as it is
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: nn.Module, share_of_newest: Callable[[int], float]) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
-        self.decay = decay
+        self.share_of_newest = share_of_newest
         self._pairs: tuple[list[torch.Tensor], list[torch.Tensor], list[tuple[torch.Tensor, torch.Tensor]]] | None = (
             None
         )
@@ -29,9 +36,11 @@ class AveragedNetwork:
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """After optimiser step number `step` (from 1)."""
+        share = self.share_of_newest(step)
+        if share == 0:
+            return
         mine, theirs, whole = self._matched(network)
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        torch._foreach_lerp_(mine, theirs, share)
         for own, other in whole:
             own.copy_(other)
 

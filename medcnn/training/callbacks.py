@@ -16,8 +16,10 @@ from medcnn.errors import Interrupted, NoSpaceError, TrainingError
 from medcnn.training.averaging import AveragedNetwork
 from medcnn.training.checkpoints import Checkpoints, write_durably
 from medcnn.training.job import Job, TrainingPlan, Watcher
-from medcnn.training.optimisation import learning_rate, set_learning_rate
+from medcnn.training.norm_statistics import MOST_BATCHES, recompute_norm_statistics
+from medcnn.training.optimisation import set_learning_rate
 from medcnn.training.state import TrainingState
+from medcnn.training.swa import WeightAveraging, rate_at
 
 _EPOCH_CHECKPOINT_S = 20.0  # epochs shorter than this do not each need a checkpoint
 
@@ -38,8 +40,7 @@ class Guarding(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
         self.stepped = False
-        rate = learning_rate(self.conf, self.state.step, steps=self.plan.steps, warmup_steps=self.plan.warmup_steps)
-        set_learning_rate(trainer.optimizers[0], rate)
+        set_learning_rate(trainer.optimizers[0], rate_at(self.conf, self.plan, self.state.step))
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: torch.optim.Optimizer
@@ -104,6 +105,7 @@ class Validating(pl.Callback):
 
     def __init__(self, job: Job, state: TrainingState, averaged: AveragedNetwork | None, guarding: Guarding) -> None:
         self.job, self.state, self.averaged = job, state, averaged
+        self.swa = WeightAveraging.of(job.conf, job.plan)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         state, conf = self.state, self.job.conf
@@ -113,8 +115,10 @@ class Validating(pl.Callback):
             "epoch": float(state.epoch + 1),
             "step": float(state.step),
             "train/loss": state.loss_sum / max(1, state.loss_count),
-            "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "lr": float(trainer.optimizers[0].param_groups[-1]["lr"]),  # the head's, where each layer has its own
         }
+        if self._is_due() and self.swa and self.swa.taken(state.step) > 1:
+            self._fit_norms(trainer, module, network)
         improved = self._is_due() and self._improves(network, row)
         state.history.append(row)
         if (improved or conf.keep == "last" or state.best_epoch < 0) and trainer.is_global_zero:
@@ -124,6 +128,13 @@ class Validating(pl.Callback):
             self.job.watcher.epoch(state, self.job.plan, row)
         if conf.patience_epochs and state.epoch - 1 - state.best_epoch >= conf.patience_epochs:
             state.stopped_early = trainer.should_stop = True
+
+    def _fit_norms(self, trainer: pl.Trainer, module: pl.LightningModule, network: nn.Module) -> None:
+        """Each process on the same batches, so that all agree."""
+        last = min(MOST_BATCHES, self.job.plan.batches_per_epoch)
+        batches = self.job.batches(self.state.member).loader(self.state.epoch, 0, last)
+        context = trainer.precision_plugin.train_step_context()
+        recompute_norm_statistics(module, network, batches, context=context)
 
     def _is_due(self) -> bool:
         """Where epochs are short beside a validation, not every one is followed by one; the last always is."""

@@ -16,11 +16,13 @@ from medcnn.config.trainer import TrainerConf
 from medcnn.errors import TrainingError
 from medcnn.inference.classifier import choose_device
 from medcnn.networks.memory_format import network_channels_last
-from medcnn.training.averaging import AveragedNetwork
+from medcnn.training.averaging import AveragedNetwork, exponential
 from medcnn.training.callbacks import Guarding, Reporting, Saving, Validating
 from medcnn.training.checkpoints import Checkpoints
+from medcnn.training.holding import Holding, holds
 from medcnn.training.job import Job, TrainingPlan
 from medcnn.training.state import TrainingState
+from medcnn.training.swa import WeightAveraging
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +52,29 @@ def _fit_member(job: Job, checkpoints: Checkpoints, state: TrainingState, found:
     task = job.make_task(job.seed + 1000 * state.member)
     network: nn.Module = task.network  # type: ignore[assignment]  # a module, always
     network_channels_last(network, len(job.plan.size_px))
-    averaged = AveragedNetwork(network, job.conf.ema_decay) if job.conf.ema_decay > 0 else None
+    averaged = _averaged(network, job)
     if found:
         _load_weights(found, network, averaged)
     guarding = Guarding(job.conf, job.plan, state, averaged)
     reporting = Reporting(job.plan, state, job.watcher)
     validating = Validating(job, state, averaged, guarding)
     saving = Saving(job, state, averaged, checkpoints, guarding, found)
-    trainer = build_trainer(job.conf, [guarding, reporting, validating, saving], epochs=job.plan.epochs - state.epoch)
+    callbacks = [Holding(job.conf, state), guarding, reporting, validating, saving]
+    trainer = build_trainer(job.conf, callbacks, epochs=job.plan.epochs - state.epoch)
     if _pays_to_compile(job.conf, job.plan):
         network.compile()
     with job.interruption.patience(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # of workers and loggers that are chosen on purpose
         trainer.fit(task, datamodule=_Epochs(job, state))
     del trainer
+
+
+def _averaged(network: nn.Module, job: Job) -> AveragedNetwork | None:
+    """As the config asks for it: exponentially, over the last epochs, or not at all."""
+    if job.conf.ema_decay > 0:
+        return AveragedNetwork(network, exponential(job.conf.ema_decay))
+    swa = WeightAveraging.of(job.conf, job.plan)
+    return AveragedNetwork(network, swa.share_of_newest) if swa else None
 
 
 def _load_weights(found: dict[str, Any], network: nn.Module, averaged: AveragedNetwork | None) -> None:
@@ -100,7 +111,7 @@ def build_trainer(conf: TrainerConf, callbacks: list[pl.Callback], *, epochs: in
     return pl.Trainer(
         accelerator=conf.accelerator,
         devices=conf.devices,
-        strategy=conf.strategy,
+        strategy=_strategy(conf),
         precision=choose_precision(conf),  # type: ignore[arg-type]  # Lightning lists them as literals
         max_epochs=epochs,
         accumulate_grad_batches=conf.accumulate_batches,
@@ -116,6 +127,12 @@ def build_trainer(conf: TrainerConf, callbacks: list[pl.Callback], *, epochs: in
         enable_model_summary=False,
         callbacks=callbacks,
     )
+
+
+def _strategy(conf: TrainerConf) -> str:
+    """Where layers are held, the processes may not wait for the gradients of all; all are known from the start."""
+    distributed = conf.devices > 1 or conf.strategy == "ddp"
+    return "ddp_find_unused_parameters_true" if distributed and holds(conf) else conf.strategy
 
 
 def _require_devices(conf: TrainerConf) -> None:

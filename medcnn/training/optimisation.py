@@ -8,14 +8,23 @@ import torch
 from torch import nn
 
 from medcnn.config.trainer import TrainerConf
+from medcnn.networks.layers import layer_groups
 
 
 def build_optimizer(conf: TrainerConf, network: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or SGD with Nesterov's momentum; decay only on kernels and matrices, never on biases and norms."""
-    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    left_alone = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": conf.weight_decay}, {"params": left_alone, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+    """AdamW or SGD with Nesterov's momentum; decay only on kernels and matrices, never on biases and norms.
+
+    A group's lr_scale is its share of the learning rate: layer_decay to the power of its distance from the head.
+    """
+    layers = layer_groups(network) if conf.layer_decay < 1 else [list(network.parameters())]
+    groups = []
+    for index, parameters in enumerate(layers, start=1):
+        scale = conf.layer_decay ** (len(layers) - index)
+        for decayed in (True, False):
+            chosen = [p for p in parameters if p.requires_grad and (p.ndim > 1) == decayed]
+            decay = conf.weight_decay if decayed else 0.0
+            rate = conf.learning_rate * scale
+            groups += [{"params": chosen, "weight_decay": decay, "lr": rate, "lr_scale": scale}] if chosen else []
     if conf.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=conf.learning_rate, momentum=conf.momentum, nesterov=conf.momentum > 0)
     return torch.optim.AdamW(groups, lr=conf.learning_rate)
@@ -34,6 +43,6 @@ def learning_rate(conf: TrainerConf, step: int, *, steps: int, warmup_steps: int
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """The same for every group."""
+    """For every group its share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group["lr_scale"]

@@ -11,19 +11,22 @@ import torch
 from medcnn.config.trainer import TrainerConf
 from medcnn.data.batches import Batches
 from medcnn.inference.classifier import choose_device
+from medcnn.networks.covariates import answer
 from medcnn.networks.memory_format import channels_last, network_channels_last
 from medcnn.planning.plan import Speed
-from medcnn.tasks.classification import ClassificationTask
+from medcnn.tasks.whole_scan import WholeScanTask
+from medcnn.training.holding import hold
 
 _WARM, _COUNTED = 2, 3
 
 
-def measured_speed(task: ClassificationTask, batches: Batches, *, validation_cases: int, conf: TrainerConf) -> Speed:
+def measured_speed(task: WholeScanTask, batches: Batches, *, validation_cases: int, conf: TrainerConf) -> Speed:
     """Seconds of an optimiser step and of a validation, and memory at the peak."""
     device = choose_device(conf.accelerator)
     if conf.threads:
         torch.set_num_threads(conf.threads)
     task.to(device).train()
+    hold(task.network, conf, conf.epochs - 1)  # unfreezing ends with the costliest steps; a budget holds with them
     loader = iter(batches.loader(0, 0, batches.order.batches_per_epoch()))
     network_channels_last(task.network, next(loader).image.ndim - 2)
     batch = next(iter(batches.loader(0, 0, 1))).to(device)
@@ -31,7 +34,7 @@ def measured_speed(task: ClassificationTask, batches: Batches, *, validation_cas
     task.eval()
     with torch.inference_mode():
         began = time.perf_counter()
-        task.network(channels_last(batch.image))
+        answer(task.network, channels_last(batch.image), batch.covariates)
         _wait(device)
     per_case = (time.perf_counter() - began) / len(batch.image)
     return Speed(per_step, per_case * validation_cases, peak_memory_mb(device))

@@ -19,4 +19,4 @@ def stream(seed: int, epoch: int, position: int, purpose: int = 0) -> np.random.
 
 
 # What a stream is for, so that no two uses share numbers.
-AUGMENT, ORDER, MIXUP, NETWORK, NOISE, ELASTIC = 0, 1, 2, 3, 4, 5
+AUGMENT, ORDER, MIXUP, NETWORK, NOISE, ELASTIC, CUTMIX, COIN, COVARIATES = 0, 1, 2, 3, 4, 5, 6, 7, 8

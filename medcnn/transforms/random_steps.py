@@ -22,6 +22,7 @@ from medcnn.transforms import artefacts
 from medcnn.transforms import intensity_steps as intensity
 from medcnn.transforms import spatial_steps as spatial
 from medcnn.transforms.draws import AUGMENT, NOISE, stream
+from medcnn.transforms.policy import Policy, mirrors, of_one_strength
 
 Uniform = npt.NDArray[np.float64]
 
@@ -54,21 +55,26 @@ class RandomSteps:
     """The steps that are switched on, in their order."""
 
     def __init__(self, conf: RandomConf, spatial_dims: int) -> None:
+        has_policy = conf.policy.steps > 0 and conf.policy.magnitude > 0
+        conf = of_one_strength(conf) if has_policy else conf
         every: list[Step | intensity.Noise] = [
             spatial.Mirror(conf.mirror.probability, tuple(conf.mirror.axes)),
+            *(mirrors(conf.policy) if has_policy else []),
             spatial.Affine.of(conf.affine, spatial_dims),
             *intensity_steps(conf, spatial_dims),
             spatial.Erase(conf.erase.probability, conf.erase.side, spatial_dims),
         ]
         self.steps = [step for step in every if step.probability > 0]
         self.clip = conf.clip
-        self.numbers = numbers_of(self.steps)
+        self.policy = Policy(conf.policy, self.steps) if has_policy else None
+        self.numbers = numbers_of(self.steps) + (self.policy.numbers if self.policy else 0)
 
     def draw(self, seed: int, epoch: int, positions: Sequence[int]) -> Draws:
         """One row of numbers for each position in the epoch."""
         rows = [stream(seed, epoch, position, AUGMENT).random(self.numbers) for position in positions]
-        uniform = np.array(rows).reshape(len(positions), self.numbers)
-        return Draws(torch.from_numpy(uniform), seed, epoch, tuple(positions))
+        uniform = torch.from_numpy(np.array(rows).reshape(len(positions), self.numbers))
+        uniform = self.policy.chosen(uniform) if self.policy else uniform
+        return Draws(uniform, seed, epoch, tuple(positions))
 
     def apply(self, image: Tensor, draws: Draws) -> Tensor:
         """image (B, C, *size) -> a new tensor of the same shape."""

@@ -16,7 +16,7 @@ from medcnn.losses.classification import (
     focal_loss,
     soft_targets,
 )
-from medcnn.losses.ordinal import GradeThresholds, above, coral_loss, grade_log_probability
+from medcnn.losses.ordinal import above, answers, coral_loss
 from medcnn.losses.regression import absolute_loss, huber_loss
 
 LABEL = torch.tensor([0, 1, 2, 3, 3, 0, 1])
@@ -108,57 +108,35 @@ def test_class_weights_raise_the_positives() -> None:
     assert (raised - plain).item() == pytest.approx(2 * math.log(2) / 2)
 
 
-def test_thresholds_keep_the_answers_in_order_whatever_the_parameters() -> None:
-    head = GradeThresholds(5)
-    assert head(torch.zeros(1, 1)).tolist()[0] == pytest.approx([1.5, 0.5, -0.5, -1.5], abs=1e-3)
-    with torch.no_grad():
-        head.step.copy_(torch.tensor([-5.0, 3.0, 0.0]))
-    logits = head(drawn(20, 1))
-    assert logits.shape == (20, 4)
-    assert (logits.diff(dim=1) < 0).all()
-    assert GradeThresholds(2)(torch.zeros(1, 1)).tolist() == [[0.0]]
-
-
-def test_coral_loss_is_the_sum_of_its_questions() -> None:
-    logits = GradeThresholds(4)(drawn(7, 1))
+def test_coral_loss_is_the_cross_entropy_of_its_questions() -> None:
+    logits, target = drawn(7, 4), soft_targets(LABEL, 4, 0.0)
     levels = torch.tensor([[float(label > j) for j in range(3)] for label in LABEL.tolist()])
-    assert torch.equal(above(soft_targets(LABEL, 4, 0.0)), levels)
-    expected = functional.binary_cross_entropy_with_logits(logits, levels)
-    torch.testing.assert_close(coral_loss(logits, soft_targets(LABEL, 4, 0.0)), expected)
-    alone = torch.stack([coral_loss(logits[n : n + 1], soft_targets(LABEL[n : n + 1], 4, 0.0)) for n in range(7)])
+    assert torch.equal(above(target), levels)
+    p = logits.double().softmax(dim=1)
+    over = torch.stack([p[:, 1:].sum(dim=1), p[:, 2:].sum(dim=1), p[:, 3]], dim=1)
+    expected = functional.binary_cross_entropy(over, levels.double()).float()
+    torch.testing.assert_close(coral_loss(logits, target), expected, rtol=1e-5, atol=1e-5)
+    alone = torch.stack([coral_loss(logits[n : n + 1], target[n : n + 1]) for n in range(7)])
     share = WEIGHT[LABEL]
-    torch.testing.assert_close(
-        coral_loss(logits, soft_targets(LABEL, 4, 0.0), WEIGHT), (alone * share).sum() / share.sum()
-    )
+    torch.testing.assert_close(coral_loss(logits, target, WEIGHT), (alone * share).sum() / share.sum())
+
+
+def test_coral_loss_of_answers_that_are_far_off_is_a_number_with_a_slope() -> None:
+    logits = torch.tensor([[0.0, -500.0, -2000.0, -9000.0]], requires_grad=True)
+    loss = coral_loss(logits, torch.tensor([[0.0, 0, 0, 1]]))
+    loss.backward()
+    assert loss.item() == pytest.approx((500 + 2000 + 9000) / 3)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[0, 3] < 0
+    yes, no = answers(logits.detach())
+    assert yes.tolist() == [[-500, -2000, -9000]]
+    assert no.abs().max() == 0
 
 
 def test_mixed_grades_are_between() -> None:
     mixed = 0.25 * soft_targets(torch.tensor([0]), 3, 0.0) + 0.75 * soft_targets(torch.tensor([2]), 3, 0.0)
     assert above(mixed).tolist() == [[0.75, 0.75]]
-
-
-def test_grades_probabilities_are_differences_of_the_answers() -> None:
-    logits = torch.tensor([[2.0, 0.0, -1.0], [30.0, 29.0, -40.0]])
-    found = grade_log_probability(logits).exp()
-    s = torch.sigmoid(logits)
-    expected = torch.stack([1 - s[:, 0], s[:, 0] - s[:, 1], s[:, 1] - s[:, 2], s[:, 2]], dim=1)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
-    torch.testing.assert_close(found.sum(dim=1), torch.ones(2))
-    assert torch.isfinite(grade_log_probability(logits)).all()
-
-
-def test_grades_are_learned_from_one_score() -> None:
-    """Grades of a number cut at -1, 0 and 1.5: after a few steps the thresholds lie there."""
-    x = drawn(800, 1)
-    label = (x > torch.tensor([-1.0, 0.0, 1.5])).sum(dim=1)
-    head, slope = GradeThresholds(4), torch.nn.Parameter(torch.tensor(1.0))
-    optimiser = torch.optim.Adam([*head.parameters(), slope], lr=0.1)
-    for _ in range(120):
-        optimiser.zero_grad()
-        coral_loss(head(slope * x), soft_targets(label, 4, 0.0)).backward()
-        optimiser.step()
-    cuts = (-head(torch.zeros(1, 1)) / slope).detach()[0]
-    assert cuts.tolist() == pytest.approx([-1.0, 0.0, 1.5], abs=0.15)
 
 
 def test_huber_is_torchs_and_passes_over_what_is_not_known() -> None:

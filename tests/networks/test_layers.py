@@ -18,7 +18,8 @@ from medcnn.config.model import (
     VGGConf,
 )
 from medcnn.networks.build import build_network
-from medcnn.networks.layers import ALL_BUT_HEAD, freeze, hold_norms, layer_groups, parameter_groups, thawed
+from medcnn.networks.covariates import with_covariates
+from medcnn.networks.layers import freeze, hold_norms, layer_groups
 from medcnn.networks.weights_fit import head_of
 
 NETWORKS: list[tuple[ClassifierConf, tuple[int, ...], int]] = [  # and how many groups
@@ -61,43 +62,29 @@ def test_every_parameter_stands_in_one_group_in_the_order_of_the_way(
     assert all(any(p.ndim > 1 for p in group) for group in groups)  # no norm is alone
 
 
-def test_rates_fall_from_the_head_to_the_input() -> None:
+def test_what_joins_covariates_learns_with_the_head() -> None:
+    alone = resnet()
+    network = with_covariates(alone, 3)
+    groups = layer_groups(network)
+    assert len(groups) == len(layer_groups(alone))
+    assert sorted(id(p) for group in groups for p in group) == sorted(id(p) for p in network.parameters())
+    assert len(groups[-1]) == 2 + 6  # weight and bias of the head, and of the three layers beside it
+
+
+def test_the_head_alone_moves_where_the_others_are_held() -> None:
     network = resnet()
-    made = parameter_groups(network, 1e-2, 0.5, weight_decay=0.1)
-    assert sorted({group["lr"] for group in made}) == pytest.approx([1e-2 * 0.5**n for n in (5, 4, 3, 2, 1, 0)])
-    assert sum(len(group["params"]) for group in made) == len(list(network.parameters()))
-    for group in made:
-        assert group["lr"] == pytest.approx(1e-2 * group["lr_scale"])
-        assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
-    rates = {id(p): group["lr"] for group in made for p in group["params"]}
-    assert rates[id(network.get_parameter("body.conv1.weight"))] == pytest.approx(1e-2 / 32)
-    assert rates[id(network.get_parameter("body.fc.weight"))] == 1e-2
-    torch.optim.AdamW(made)  # takes them
-
-
-def test_frozen_groups_are_not_learnt() -> None:
-    network = resnet()
-    made = parameter_groups(network, 1e-2, frozen=ALL_BUT_HEAD)
-    assert [id(p) for group in made for p in group["params"]] == [id(p) for p in layer_groups(network)[-1]]
-    assert len(parameter_groups(network, 1e-2, frozen=99)) == 2  # the head is never held
-
-
-def test_the_linear_probe_moves_the_head_alone() -> None:
-    network = resnet()
-    assert freeze(network, ALL_BUT_HEAD) == 5
+    freeze(network, 5)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.train()
     assert hold_norms(network) == 20  # one behind each convolution
-    optimizer = torch.optim.SGD(parameter_groups(network, 0.1, frozen=ALL_BUT_HEAD))
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, weight_decay=0.1)  # all are in it
     network(torch.randn(4, 1, 32, 32)).square().sum().backward()
     optimizer.step()
     moved = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved == {"body.fc.weight", "body.fc.bias"}
 
 
-def test_layers_are_freed_one_after_the_other() -> None:
-    assert [thawed(6, epoch, 2) for epoch in range(12)] == [5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0]
-    assert thawed(6, 100, 1) == 0
+def test_layers_are_held_and_freed_again() -> None:
     network = resnet()
     freeze(network, 5)
     freeze(network, 3)
@@ -105,6 +92,8 @@ def test_layers_are_freed_one_after_the_other() -> None:
     assert learnt == [False, False, False, True, True, True]
     network.train()
     assert hold_norms(network) == 10  # the stem's, and those of two stages, the second's shortcut among them
+    freeze(network, 99)
+    assert [p.requires_grad for p in network.parameters()][-2:] == [True, True]  # the head is never held
     freeze(network, 0)
     network.train()
     assert hold_norms(network) == 0

@@ -86,7 +86,7 @@ def make_job(folder: Path, *, watcher: Recorder | None = None, seed: int = 0, wo
         )  # fmt: skip
         return ClassificationTask(
             network,
-            multilabel=False,
+            kind="binary",
             class_weight=None,
             random_steps=RandomSteps(random_conf(), 2),
             conf=conf,

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from medcnn.config.trainer import TrainerConf
-from medcnn.training.averaging import AveragedNetwork
-from medcnn.training.optimisation import build_optimizer, learning_rate
+from medcnn.training.averaging import AveragedNetwork, exponential
+from medcnn.training.optimisation import build_optimizer, learning_rate, set_learning_rate
 
 
 def rates(**settings: object) -> list[float]:
@@ -51,10 +51,23 @@ def test_the_optimiser_is_the_one_asked_for(name: str, kind: type) -> None:
     assert isinstance(build_optimizer(TrainerConf(optimizer=name), nn.Linear(2, 2)), kind)
 
 
+def test_layers_learn_the_more_slowly_the_nearer_they_are_to_the_input() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(2, 2))
+    conf = TrainerConf(learning_rate=0.1, layer_decay=0.5, weight_decay=0.3)
+    optimizer = build_optimizer(conf, network)
+    assert [group["lr_scale"] for group in optimizer.param_groups] == [0.25, 0.25, 0.5, 0.5, 1.0, 1.0]
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network.parameters()))
+    for group in optimizer.param_groups:
+        assert group["lr"] == 0.1 * group["lr_scale"]
+        assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
+    set_learning_rate(optimizer, 0.04)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.01, 0.02, 0.02, 0.04, 0.04]
+
+
 def test_average_of_constant_weights_approaches_them_as_the_formula_says() -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 0.0)
-    averaged = AveragedNetwork(network, decay=0.5)
+    averaged = AveragedNetwork(network, exponential(0.5))
     nn.init.constant_(network.weight, 1.0)
     left = 1.0
     for step in range(1, 11):
@@ -66,7 +79,7 @@ def test_average_of_constant_weights_approaches_them_as_the_formula_says() -> No
 
 def test_batch_norm_counts_are_copied_not_averaged() -> None:
     network = nn.BatchNorm1d(2)
-    averaged = AveragedNetwork(network, decay=0.9)
+    averaged = AveragedNetwork(network, exponential(0.9))
     network(torch.randn(8, 2))
     averaged.update(network, 1)
     assert int(averaged.network.num_batches_tracked) == 1  # type: ignore[arg-type]
