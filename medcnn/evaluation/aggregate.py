@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from medcnn.evaluation.arrays import Floats, Ints, Kind
+from medcnn.evaluation.arrays import ONE_OF_SEVERAL, Floats, Ints, Kind
 from medcnn.evaluation.checks import checked_probability
 from medcnn.evaluation.patients import Patients, group_patients
 
@@ -45,11 +45,11 @@ def aggregate(
     """
     if rule not in get_args(Rule):
         raise ValueError(f"aggregation: expected one of {', '.join(get_args(Rule))}, got {rule!r}")
-    if kind == "multiclass" and rule != "mean":
+    if kind in ONE_OF_SEVERAL and rule != "mean":
         raise ValueError(f"aggregation: {rule} is for yes-or-no questions; several classes take the mean")
     given = checked_probability(probability, kind, class_names)
     patients = group_patients(patient, len(given))
-    if kind == "multiclass":
+    if kind in ONE_OF_SEVERAL:
         logs = _mean(np.log(np.maximum(given, _SMALLEST)), patients)
         shares = np.exp(logs - logs.max(axis=1, keepdims=True))
         together = shares / shares.sum(axis=1, keepdims=True)
@@ -71,8 +71,11 @@ def aggregate_truth(truth: Floats | Ints, *, kind: Kind, patient: Sequence[str |
         answers = np.asarray(truth, dtype=np.int64)
         highest = np.full(patients.count, -1, dtype=np.int64)
         np.maximum.at(highest, patients.of_case, answers)
-        if kind == "multiclass" and (num := len(set(patients.of_case[answers != highest[patients.of_case]].tolist()))):
-            raise ValueError(f"{num} patients have images of several classes: label the patients, or measure per image")
+        differing = set(patients.of_case[answers != highest[patients.of_case]].tolist())
+        if kind in ONE_OF_SEVERAL and differing:
+            raise ValueError(
+                f"{len(differing)} patients have images of several classes: label the patients, or measure per image"
+            )
         return highest
     labels = np.asarray(truth, dtype=np.float64)
     anywhere, unknown = np.zeros((2, patients.count, labels.shape[1]), dtype=bool)

@@ -12,7 +12,11 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 #: binary: probability (n, 2), the positive class last. multiclass: (n, k), rows sum to 1. multilabel: (n, k).
-Kind = Literal["binary", "multiclass", "multilabel"]
+#: ordinal: as multiclass, the classes are grades in their order, the lowest first.
+Kind = Literal["binary", "multiclass", "multilabel", "ordinal"]
+
+#: Several classes that exclude each other, in an order or not: no yes-or-no question, so no threshold.
+ONE_OF_SEVERAL: frozenset[Kind] = frozenset({"multiclass", "ordinal"})
 
 
 def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Floats:

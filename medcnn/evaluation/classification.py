@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from medcnn.evaluation.arrays import Floats, Ints, Kind
+from medcnn.evaluation.arrays import ONE_OF_SEVERAL, Floats, Ints, Kind
 from medcnn.evaluation.caveats import caveats
 from medcnn.evaluation.checks import checked_probability, checked_truth
 from medcnn.evaluation.curves import (
@@ -33,8 +33,9 @@ from medcnn.evaluation.intervals import (
     exact_interval,
     percentile_interval,
 )
+from medcnn.evaluation.ordinal import GRADE_METRICS
 from medcnn.evaluation.patients import Patients, Unit, group_patients, patient_class
-from medcnn.evaluation.questions import METRICS, PROPORTIONS, Question, measure_all, questions_of
+from medcnn.evaluation.questions import METRICS, OF_ALL_CASES, PROPORTIONS, Question, measure_all, questions_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +44,12 @@ class ClassificationResult:
 
     estimates   name -> Estimate: auroc, average_precision, accuracy, balanced_accuracy, sensitivity, specificity, f1,
                 brier, log_loss, ece; with several classes these are means over classes (multi-class accuracy, brier,
-                log_loss and ece are over the classes together), and `<metric>.<class>` stand beside them
+                log_loss and ece are over the classes together), and `<metric>.<class>` stand beside them; of grades
+                quadratic_kappa, kendall_tau, mae_grades and within_one besides
     confusion   cases, truth along rows, decision along columns: (k, k); multi-label (k, 2, 2), no and yes per class
     roc, precision_recall   by class name; a binary classifier has one, of its positive class
-    reliability by class name; multi-class has one, "top": the most probable class, whatever it is
-    thresholds  one per yes-or-no question; empty for multi-class, where the most probable class is decided
+    reliability by class name; multi-class and grades have one, "top": what was decided, whatever it is
+    thresholds  one per yes-or-no question; empty for multi-class and grades
     unit        what the intervals resample
     notes       what a reader must know to judge the numbers; no patient data
     """
@@ -111,7 +113,7 @@ def evaluate_classification(
             q.name: precision_recall_curve(q.score, q.positive, _band(found, "pr", q)) for q in questions
         },
         reliability=_reliability(probability, truth, decision, kind, questions),
-        thresholds=() if kind == "multiclass" else tuple(checked_thresholds(thresholds, len(questions)).tolist()),
+        thresholds=() if kind in ONE_OF_SEVERAL else tuple(checked_thresholds(thresholds, len(questions)).tolist()),
         num_cases=len(probability),
         num_patients=patients.count,
         unit=patients.unit,
@@ -163,10 +165,10 @@ def _estimates(found: Bootstrap, questions: list[Question], patients: Patients) 
     estimates = {}
     for name, value in found.value.items():
         metric, _, of_class = name.partition(".")
-        if metric not in METRICS:
+        if metric not in METRICS and metric not in GRADE_METRICS:
             continue  # a curve
         asked = [q for q in questions if not of_class or q.name == of_class]
-        alone = len(asked) == 1 or metric == "accuracy"
+        alone = len(asked) == 1 or metric in OF_ALL_CASES
         counted = np.any([q.counted(metric if alone else "") for q in asked], axis=0)
         one = estimate(float(value), found.sample[name], n=int(counted.sum()), unit=patients.unit)
         if alone and metric in PROPORTIONS and one.value in (0, 1):
@@ -195,6 +197,6 @@ def crossed(truth: Ints, decision: Ints, size: int) -> Ints:
 def _reliability(
     probability: Floats, truth: Floats | Ints, decision: Ints, kind: Kind, questions: list[Question]
 ) -> dict[str, Reliability]:
-    if kind == "multiclass":
-        return {"top": reliability(probability.max(axis=1), decision == truth)}
+    if kind in ONE_OF_SEVERAL:
+        return {"top": reliability(probability[np.arange(len(truth)), decision], decision == truth)}
     return {q.name: reliability(q.score, q.positive) for q in questions}

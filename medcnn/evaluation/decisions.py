@@ -16,13 +16,26 @@ def decide(probability: Floats, kind: Kind, thresholds: Sequence[float] | float 
 
     binary      (n,) 1 where the last column >= the threshold, else 0
     multiclass  (n,) the most probable class, the first of equals; thresholds play no part
+    ordinal     (n,) the median grade; thresholds play no part
     multilabel  (n, k) 1 where a class's probability >= its threshold
     """
     if kind == "multiclass":
         return np.asarray(probability.argmax(axis=1), dtype=np.int64)
+    if kind == "ordinal":
+        return decide_grade(probability)
     columns = probability[:, -1:] if kind == "binary" else probability
     decided = (columns >= checked_thresholds(thresholds, columns.shape[1])).astype(np.int64)
     return decided[:, 0] if kind == "binary" else decided
+
+
+def decide_grade(probability: Floats) -> Ints:
+    """(n, k) -> (n,): the median grade, the lowest with at least half of the probability at or below it.
+
+    It is the decision of least expected error in grades, and CORAL's own (Cao et al. 2020): how many "above grade j"
+    exceed one half.
+    """
+    cumulative = np.cumsum(probability, axis=1)
+    return np.asarray((cumulative[:, :-1] < 0.5 - 1e-12).sum(axis=1), dtype=np.int64)
 
 
 def checked_thresholds(thresholds: Sequence[float] | float | None, num_columns: int) -> Floats:

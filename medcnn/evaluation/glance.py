@@ -5,18 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from medcnn.evaluation import metrics
-from medcnn.evaluation.arrays import Bools, Floats, Ints, Kind
+from medcnn.evaluation.arrays import ONE_OF_SEVERAL, Bools, Floats, Ints, Kind
 from medcnn.evaluation.decisions import decide
+from medcnn.evaluation.ordinal import quadratic_kappa
 
 
 def glance(probability: Floats, truth: Floats | Ints, kind: Kind) -> dict[str, float]:
     """auroc, average_precision, balanced_accuracy (at 0.5), accuracy, loss (log loss); means over classes.
 
+    Of grades quadratic_kappa besides.
+
     probability (n, K); truth as for evaluate_classification. A class that is not there, or alone, is left out.
     """
     questions = _questions(probability, truth, kind)
     decided = decide(probability, kind)
-    if kind == "multiclass":
+    if kind in ONE_OF_SEVERAL:
         recalls = metrics.recall_per_class(decided, np.asarray(truth, np.int64), probability.shape[1])
         balanced, accuracy = float(np.nanmean(recalls)), float(np.mean(decided == truth))
         loss = float(metrics.log_loss(probability[np.arange(len(probability)), np.asarray(truth, np.int64)]))
@@ -25,6 +28,8 @@ def glance(probability: Floats, truth: Floats | Ints, kind: Kind) -> dict[str, f
         balanced = _mean([float(metrics.balanced_accuracy(yes, positive)) for yes, positive in cut])
         accuracy = _mean([float(np.mean(yes == positive)) for yes, positive in cut])
         loss = _mean([float(metrics.log_loss(np.where(p, s, 1 - s))) for s, p in questions])
+    grades = np.asarray(truth, np.int64) if kind == "ordinal" else None
+    kappa = {} if grades is None else {"quadratic_kappa": float(quadratic_kappa(decided, grades, probability.shape[1]))}
     return {
         "auroc": _mean([float(metrics.auroc(score, positive)) for score, positive in questions]),
         "average_precision": _mean(
@@ -33,6 +38,7 @@ def glance(probability: Floats, truth: Floats | Ints, kind: Kind) -> dict[str, f
         "balanced_accuracy": balanced,
         "accuracy": accuracy,
         "loss": loss,
+        **kappa,
     }
 
 
@@ -40,7 +46,7 @@ def _questions(probability: Floats, truth: Floats | Ints, kind: Kind) -> list[tu
     """Score and answer of each yes-or-no question."""
     if kind == "binary":
         return [(probability[:, 1], np.asarray(truth) == 1)]
-    if kind == "multiclass":
+    if kind in ONE_OF_SEVERAL:
         return [(probability[:, k], np.asarray(truth) == k) for k in range(probability.shape[1])]
     known = ~np.isnan(truth)
     return [(probability[known[:, k], k], truth[known[:, k], k] == 1) for k in range(probability.shape[1])]

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from medcnn.evaluation import metrics
-from medcnn.evaluation.arrays import Bools, Floats, Ints, Kind
+from medcnn.evaluation.arrays import ONE_OF_SEVERAL, Bools, Floats, Ints, Kind
 from medcnn.evaluation.checks import checked_probability, checked_truth
 from medcnn.evaluation.intervals import NUM_RESAMPLES, Estimate, percentile_interval
 from medcnn.evaluation.thresholds import (
@@ -117,10 +117,10 @@ def operating_points(
 
     probability (n, k), truth, patient as for evaluate_classification, of held-out cases. A class that all of its known
     cases have, or none, gets no point: there is nothing to choose by.
-    Raises ValueError for multi-class, where the most probable class is decided.
+    Raises ValueError for multi-class and grades, where the most probable class or the median grade is decided.
     """
-    if kind == "multiclass":
-        raise ValueError("several classes that exclude each other have no threshold: the most probable one is decided")
+    if kind in ONE_OF_SEVERAL:
+        raise ValueError("several classes that exclude each other have no threshold")
     probability = checked_probability(probability, kind, class_names)
     answers = checked_truth(truth, kind, probability)
     found = []

@@ -1,58 +1,39 @@
-"""Ordered grades: a decision that respects their order, and how far off it is."""
+"""Ordered grades: how far off a decision is. The decision itself, the median grade, is in decisions.py."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from medcnn.evaluation.arrays import Floats, Ints, ratio
-from medcnn.evaluation.checks import checked_probability, checked_truth
-from medcnn.evaluation.classification import crossed
-from medcnn.evaluation.intervals import NUM_RESAMPLES, Estimate, Resamples, bootstrap, estimate
 from medcnn.evaluation.metrics import share
-from medcnn.evaluation.patients import Unit, group_patients, patient_class
+
+#: What is measured of grades beside what is measured of classes, in this order.
+GRADE_METRICS = ("quadratic_kappa", "kendall_tau", "mae_grades", "within_one")
 
 
-@dataclass(frozen=True, eq=False)
-class OrdinalResult:
-    """What was measured on one split, beside what evaluate_classification says of the grades as classes.
+def grade_metrics(decision: Ints, truth: Ints, num_grades: int, weights: Floats) -> dict[str, Floats]:
+    """Each of GRADE_METRICS, (r,), for weights (r, n): how often each case counts.
 
-    estimates   quadratic_kappa, mae_grades, within_one (share at most one grade off), exact_grade
-    confusion   (k, k) cases, truth along rows, the decided grade along columns
+    decision, truth (n,) grades from 0; mae_grades is the mean distance, within_one the share at most one grade off
     """
-
-    class_names: tuple[str, ...]
-    estimates: dict[str, Estimate]
-    confusion: Ints
-    num_cases: int
-    num_patients: int
-    unit: Unit
-
-    def as_json(self) -> dict[str, dict[str, float | int | str | None]]:
-        """For metrics.json, beside the split's other metrics."""
-        return {name: one.as_json() for name, one in self.estimates.items()}
+    off = np.abs(decision - truth)
+    return {
+        "quadratic_kappa": quadratic_kappa(decision, truth, num_grades, weights),
+        "kendall_tau": kendall_tau(decision, truth, num_grades, weights),
+        "mae_grades": ratio(weights @ off, weights.sum(axis=1)),
+        "within_one": share(off <= 1, weights),
+    }
 
 
-def decide_grade(probability: Floats) -> Ints:
-    """(n, k) -> (n,): the median grade, the lowest with at least half of the probability at or below it.
-
-    It is the decision of least expected error in grades, and CORAL's own: how many "above grade j" exceed one half.
-    """
-    cumulative = np.cumsum(probability, axis=1)
-    return np.asarray((cumulative[:, :-1] < 0.5 - 1e-12).sum(axis=1), dtype=np.int64)
-
-
-def quadratic_kappa(decision: Ints, truth: Ints, num_classes: int, weights: Floats | None = None) -> Floats:
+def quadratic_kappa(decision: Ints, truth: Ints, num_grades: int, weights: Floats | None = None) -> Floats:
     """Cohen's kappa (1968) with squared distances: 1 - observed / expected squared error of grades, (r,) or ().
 
     1 is agreement, 0 chance; nan where neither varies. Only two moments of each are needed, no table.
     """
     weight = np.ones((1, len(truth))) if weights is None else np.atleast_2d(weights)
     a, b = decision.astype(np.float64), truth.astype(np.float64)
-    if len(a) and max(a.max(), b.max()) >= num_classes:
-        raise ValueError(f"grades: expected indices below {num_classes}")
+    if len(a) and max(a.max(), b.max()) >= num_grades:
+        raise ValueError(f"grades: expected indices below {num_grades}")
     total = weight.sum(axis=1)
     mean_a, mean_b = ratio(weight @ a, total), ratio(weight @ b, total)
     observed = ratio(weight @ (a - b) ** 2, total)
@@ -61,35 +42,30 @@ def quadratic_kappa(decision: Ints, truth: Ints, num_classes: int, weights: Floa
     return kappa if weights is not None else kappa[0]
 
 
-def evaluate_ordinal(
-    probability: Floats,
-    truth: Ints,
-    *,
-    class_names: Sequence[str],
-    patient: Sequence[str | None] | None = None,
-    seed: int = 0,
-    num_resamples: int = NUM_RESAMPLES,
-) -> OrdinalResult:
-    """probability (n, k) of the grades in their order, truth (n,) index; intervals over patients."""
-    probability = checked_probability(probability, "multiclass", class_names)
-    answers = np.asarray(checked_truth(truth, "multiclass", probability), dtype=np.int64)
-    decision, k = decide_grade(probability), len(class_names)
-    patients = group_patients(patient, len(answers))
-    off = np.abs(decision - answers)
+def kendall_tau(decision: Ints, truth: Ints, num_grades: int, weights: Floats | None = None) -> Floats:
+    """Kendall's tau-b (1945) of decided and true grades, (r,) or (): of pairs that differ in both, how many agree.
 
-    def statistic(weights: Floats) -> dict[str, Floats]:
-        return {
-            "quadratic_kappa": quadratic_kappa(decision, answers, k, weights),
-            "mae_grades": ratio(weights @ off, weights.sum(axis=1)),
-            "within_one": share(off <= 1, weights),
-            "exact_grade": share(off == 0, weights),
-        }
+    1 where the order is the same, 0 where it is chance; nan where either does not vary. A case's copies are ties.
+    """
+    weight = np.ones((1, len(truth))) if weights is None else np.atleast_2d(weights)
+    cell = np.eye(num_grades**2)[truth * num_grades + decision]
+    table = (weight @ cell).reshape(-1, num_grades, num_grades)  # (r, truth, decision)
+    after = _after(table)
+    concordant = (table * after).sum(axis=(1, 2))
+    discordant = (table * _after(table[:, :, ::-1])[:, :, ::-1]).sum(axis=(1, 2))
+    differ_in_truth, differ_in_decision = (_differing(table.sum(axis=axis)) for axis in (2, 1))
+    tau = ratio(concordant - discordant, np.sqrt(differ_in_truth * differ_in_decision))
+    return tau if weights is not None else tau[0]
 
-    strata = patient_class(answers, patients, "multiclass")
-    found = bootstrap(statistic, Resamples(patients, strata, seed, num_resamples))
-    estimates = {
-        name: estimate(float(value), found.sample[name], n=len(answers), unit=patients.unit)
-        for name, value in found.value.items()
-    }
-    names = tuple(str(name) for name in class_names)
-    return OrdinalResult(names, estimates, crossed(answers, decision, k), len(answers), patients.count, patients.unit)
+
+def _after(table: Floats) -> Floats:
+    """(r, k, k): the weight of the cells that are higher in both."""
+    reached = table[:, ::-1, ::-1].cumsum(axis=1).cumsum(axis=2)[:, ::-1, ::-1]
+    beyond = np.zeros_like(table)
+    beyond[:, :-1, :-1] = reached[:, 1:, 1:]
+    return beyond
+
+
+def _differing(counts: Floats) -> Floats:
+    """(r, k) weights of the grades -> (r,): the pairs of cases that are of two grades."""
+    return np.asarray((counts.sum(axis=1) ** 2 - (counts**2).sum(axis=1)) / 2)

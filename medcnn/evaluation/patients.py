@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from medcnn.evaluation.arrays import Bools, Floats, Ints, Kind
+from medcnn.evaluation.arrays import ONE_OF_SEVERAL, Bools, Floats, Ints, Kind
 
 Unit = Literal["patient", "case"]
 
@@ -55,14 +55,14 @@ def patient_class(truth: Floats | Ints, patients: Patients, kind: Kind) -> Ints:
     """(patients,) the stratum of each patient.
 
     binary      1 where any of the patient's cases is positive, else 0
-    multiclass  the most frequent class of the patient's cases, the first of equals
+    multiclass  the most frequent class of the patient's cases, the first of equals; so for ordinal
     multilabel  1 + the rarest class that the patient has in any case, 0 for none: rare findings stay in every resample
     """
     if kind == "binary":
         stratum = np.zeros(patients.count, dtype=np.int64)
         np.maximum.at(stratum, patients.of_case, truth.astype(np.int64))
         return stratum
-    if kind == "multiclass":
+    if kind in ONE_OF_SEVERAL:
         votes = np.zeros((patients.count, int(truth.max()) + 1), dtype=np.int64)
         np.add.at(votes, (patients.of_case, truth.astype(np.int64)), 1)
         return np.asarray(votes.argmax(axis=1))

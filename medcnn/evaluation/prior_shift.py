@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from medcnn.evaluation.arrays import Floats, Ints, Kind, ratio
+from medcnn.evaluation.arrays import ONE_OF_SEVERAL, Floats, Ints, Kind, ratio
 from medcnn.evaluation.decisions import checked_thresholds
 
 #: same_decisions: the thresholds move with the probabilities, so that every decision, and with it sensitivity and
@@ -52,11 +52,11 @@ class PriorShift:
         return np.asarray(given * weight / (given * weight + (1 - given) * absent))
 
     def thresholds(self, thresholds: Sequence[float] | float | None, follow: Follow) -> list[float]:
-        """The thresholds for shifted probabilities, one per yes-or-no question; [] for multi-class.
+        """The thresholds for shifted probabilities, one per yes-or-no question; [] for multi-class and grades.
 
-        Multi-class decides the most probable class and so always follows the shifted probabilities.
+        These decide the most probable class or the median grade, and so always follow the shifted probabilities.
         """
-        if self.kind == "multiclass":
+        if self.kind in ONE_OF_SEVERAL:
             return []
         given = checked_thresholds(thresholds, 1 if self.kind == "binary" else len(self.fitted))
         if follow == "same_thresholds":

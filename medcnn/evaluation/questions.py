@@ -1,6 +1,7 @@
 """A classifier as the yes-or-no questions it answers, and all metrics over them for many weightings of the cases.
 
-A binary classifier answers one question, a multi-class one k (one class against the rest), a multi-label one k.
+A binary classifier answers one question, a multi-class one k (one class against the rest), one of grades as well, a
+multi-label one k.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from medcnn.evaluation import metrics
-from medcnn.evaluation.arrays import Bools, Floats, Ints, Kind
+from medcnn.evaluation.arrays import ONE_OF_SEVERAL, Bools, Floats, Ints, Kind
+from medcnn.evaluation.ordinal import grade_metrics
 
 #: In this order they are shown.
 METRICS = (
@@ -28,7 +30,9 @@ METRICS = (
 )
 PER_CLASS = ("auroc", "average_precision", "sensitivity", "specificity", "f1")
 #: Shares of cases: at 0 or 1 no resample differs, and an exact interval takes the bootstrap's place.
-PROPORTIONS = ("accuracy", "sensitivity", "specificity")
+PROPORTIONS = ("accuracy", "sensitivity", "specificity", "within_one")
+#: Of those the ones that are over the cases of all classes together.
+OF_ALL_CASES = ("accuracy", "within_one")
 #: What a class must have for a metric of it to mean something (and to enter the mean over classes).
 _NEEDS = {
     "auroc": "both",
@@ -102,15 +106,17 @@ def measure_all(
     measured = [q.measure(q.weights(weights)) for q in questions]
     per_class = {m: np.stack([of_one[m] for of_one in measured], axis=-1) for m in METRICS}
     found = {m: metrics.macro(per_class[m], np.array([q.answers(m) for q in questions])) for m in METRICS}
-    if kind == "multiclass":
-        found |= _of_multiclass(weights, probability, np.asarray(truth, dtype=np.int64), decision)
+    if kind in ONE_OF_SEVERAL:
+        found |= _of_several(weights, probability, np.asarray(truth, dtype=np.int64), decision)
+    if kind == "ordinal":
+        found |= grade_metrics(decision, np.asarray(truth, dtype=np.int64), probability.shape[1], weights)
     if len(questions) > 1:
         found |= {f"{m}.{q.name}": per_class[m][:, c] for m in PER_CLASS for c, q in enumerate(questions)}
     return found
 
 
-def _of_multiclass(weights: Floats, probability: Floats, truth: Ints, decision: Ints) -> dict[str, Floats]:
-    """Metrics that multi-class defines over the classes together, not as a mean of one against the rest."""
+def _of_several(weights: Floats, probability: Floats, truth: Ints, decision: Ints) -> dict[str, Floats]:
+    """Metrics that are defined over classes that exclude each other together, not as a mean of one against the rest."""
     cases, num_classes = np.arange(len(truth)), probability.shape[1]
     recall = metrics.recall_per_class(decision, truth, num_classes, weights)
     present = np.isin(np.arange(num_classes), truth)
@@ -119,7 +125,7 @@ def _of_multiclass(weights: Floats, probability: Floats, truth: Ints, decision: 
         "balanced_accuracy": metrics.macro(recall, present),
         "brier": metrics.brier_multiclass(probability, truth, weights),
         "log_loss": metrics.log_loss(probability[cases, truth], weights),
-        "ece": metrics.calibration_error(probability.max(axis=1), decision == truth, weights),
+        "ece": metrics.calibration_error(probability[cases, decision], decision == truth, weights),
     }
 
 

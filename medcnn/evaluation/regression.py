@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from medcnn.evaluation.arrays import Floats, ratio
 from medcnn.evaluation.intervals import NUM_RESAMPLES, Estimate, Resamples, bootstrap, estimate
 from medcnn.evaluation.patients import Unit, group_patients
 from medcnn.evaluation.segmentation.result import LIMITS
+
+THIRDS = ("lower third", "middle third", "upper third")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +23,9 @@ class RegressionResult:
     estimates    mae, rmse, r2 (1 - squared error over that of the truth's mean; below 0 is worse than the mean),
                  concordance (Lin 1989: correlation that also punishes offset and scale), correlation (Pearson),
                  error (mean of prediction - truth), agreement_low and _high (Bland and Altman's limits: error -/+ 1.96
-                 standard deviations)
+                 standard deviations), range_coverage (share of truths within the ranges, where there are any); and of
+                 each third of the cases by truth, `mae.lower third` ..., mae, error and range_coverage
+    edges        the two truths between the thirds
     quantity_unit  years, ml ...; "" for none
     """
 
@@ -30,6 +35,8 @@ class RegressionResult:
     num_patients: int
     unit: Unit
     notes: tuple[str, ...]
+    edges: tuple[float, float] = (nan, nan)
+    half_width: float | None = None
 
     def as_json(self) -> dict[str, dict[str, float | int | str | None]]:
         """One split's part of metrics.json."""
@@ -41,11 +48,14 @@ def evaluate_regression(
     truth: Floats,
     *,
     quantity_unit: str = "",
+    half_width: float | None = None,
     patient: Sequence[str | None] | None = None,
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
 ) -> RegressionResult:
     """predicted, truth (n,); cases whose truth is nan are left out, and counted in the notes.
+
+    half_width  of the range around each value, as the model makes them; None: it makes none
 
     Raises ValueError for a prediction that is not finite, or where no truth is known.
     """
@@ -59,15 +69,40 @@ def evaluate_regression(
     whose = None if patient is None else [one for one, there in zip(patient, known, strict=True) if there]
     patients = group_patients(whose, len(t))
     strata = np.zeros(patients.count, dtype=np.int64)
-    found = bootstrap(lambda weights: measures(p, t, weights), Resamples(patients, strata, seed, num_resamples))
+    edges = np.quantile(t, [1 / 3, 2 / 3])
+    third = np.searchsorted(edges, t, side="left")
+
+    def statistic(weights: Floats) -> dict[str, Floats]:
+        parts = [_of_part(p, t, half_width, weights * (third == n), name) for n, name in enumerate(THIRDS)]
+        held = {} if half_width is None else {"range_coverage": _held(p, t, half_width, weights)}
+        return {**measures(p, t, weights), **held, **{k: v for part in parts for k, v in part.items()}}
+
+    found = bootstrap(statistic, Resamples(patients, strata, seed, num_resamples))
+    counts = {name: int((third == n).sum()) for n, name in enumerate(THIRDS)}
     estimates = {
-        name: estimate(float(value), found.sample[name], n=len(t), unit=patients.unit)
+        name: estimate(
+            float(value), found.sample[name], n=counts.get(name.partition(".")[2], len(t)), unit=patients.unit
+        )
         for name, value in found.value.items()
     }
     notes = [f"{int((~known).sum())} cases without a known value were left out"] if not known.all() else []
     if patients.unit == "case":
         notes.append("no patient_id: intervals are per case, and too narrow if patients have several cases")
-    return RegressionResult(estimates, quantity_unit, len(t), patients.count, patients.unit, tuple(notes))
+    return RegressionResult(
+        estimates, quantity_unit, len(t), patients.count, patients.unit, tuple(notes),
+        (float(edges[0]), float(edges[1])), half_width,
+    )  # fmt: skip
+
+
+def _of_part(p: Floats, t: Floats, half_width: float | None, weights: Floats, name: str) -> dict[str, Floats]:
+    """What is said of some of the cases: the others have no weight."""
+    total = weights.sum(axis=1)
+    found = {f"mae.{name}": ratio(weights @ np.abs(p - t), total), f"error.{name}": ratio(weights @ (p - t), total)}
+    return found if half_width is None else found | {f"range_coverage.{name}": _held(p, t, half_width, weights)}
+
+
+def _held(p: Floats, t: Floats, half_width: float, weights: Floats) -> Floats:
+    return ratio(weights @ (np.abs(p - t) <= half_width).astype(np.float64), weights.sum(axis=1))
 
 
 def measures(predicted: Floats, truth: Floats, weights: Floats) -> dict[str, Floats]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from medcnn.evaluation.arrays import Floats, Ints, Kind
+from medcnn.evaluation.arrays import ONE_OF_SEVERAL, Floats, Ints, Kind
 from medcnn.evaluation.calibration import HIGHEST, LOWEST, apply_temperature, check_calibration_cases
 
 #: How strongly the fit is held to leaving the logits as they are, in cases: without it, classes that the calibration
@@ -57,7 +57,7 @@ def fit_vector_scaling(logits: Floats, truth: Floats | Ints, *, kind: Kind) -> V
 
     logits (n, k); truth (n,) class index, or (n, k) of 0, 1 and nan
     binary       one scale for both logits, one offset on the positive class (Platt 1999): the ranking stays
-    multiclass   a scale and an offset per class; which class is the most probable may change
+    multiclass   a scale and an offset per class; which class is the most probable may change; so for ordinal
     multilabel   a scale and an offset per class, from its known labels; the ranking within each class stays
     """
     logits, answers = check_calibration_cases(logits, truth, kind)
@@ -83,7 +83,7 @@ def fit_vector_scaling(logits: Floats, truth: Floats | Ints, *, kind: Kind) -> V
     bounds = [tuple(np.log([LOWEST, HIGHEST]))] * parts + [(None, None)] * parts
     found = minimize(cost, np.zeros(2 * parts), jac=True, method="L-BFGS-B", bounds=bounds)
     scale, offset = spread(np.asarray(found.x, dtype=np.float64))
-    if kind == "multiclass":
+    if kind in ONE_OF_SEVERAL:
         offset = offset - offset.mean()  # a number added to all logits changes nothing
     before, _, count = _nll_and_slope(logits, answers, kind)
     after, _, _ = _nll_and_slope(logits * scale + offset, answers, kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from medcnn.evaluation.vector_scaling import VectorScaling
 from medcnn.inference.answer_sets import AnswerSet, answer_sets
 from medcnn.inference.questions import questions
 from medcnn.inference.site import Site
+from medcnn.networks.covariates import CovariatesAsChannels, answer
 
 Image = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -29,7 +31,7 @@ Report = Callable[[int, int], None]
 class OutputRule:
     """How logits become probabilities, a decision, and a set of classes.
 
-    kind              binary, multiclass or multilabel
+    kind              binary, multiclass, multilabel or ordinal (grades, the lowest first)
     temperature       logits are divided by it before they become probabilities
     thresholds        class -> least probability at which it is decided for (binary: the last class; multilabel: each)
     vector            in the temperature's place: a scale and an offset of each class's logit
@@ -69,7 +71,7 @@ class OutputRule:
         return calibrated if self.site.shift is None else self.site.shift.probability(calibrated)
 
     def limits(self) -> list[float]:
-        """The thresholds in the order of the yes-or-no questions; [] for multiclass."""
+        """The thresholds in the order of the yes-or-no questions; [] for multiclass and ordinal."""
         fitted = [self.thresholds.get(name, 0.5) for name in self.asked]
         return fitted if self.site.shift is None else self.site.shift.thresholds(fitted, self.site.follow)
 
@@ -81,7 +83,7 @@ class OutputRule:
         return None if self.conformal is None else answer_sets(self.conformal, logits, self.class_names)
 
     def decisions(self, probability: Scores) -> list[str]:
-        """A class's name; for multilabel the names of all that hold, joined by '+', or 'none'."""
+        """A class's name, of grades the median; for multilabel the names of all that hold, joined by '+', or 'none'."""
         decided = decide(probability, self.kind, self.limits() or None)
         if self.kind != "multilabel":
             return [self.class_names[index] for index in decided]
@@ -112,25 +114,74 @@ class Classifier:
         """The same networks, read otherwise."""
         return replace(self, rule=rule)
 
-    @torch.inference_mode()
-    def logits(self, images: Image) -> Scores:
-        """(n, C, *size) prepared scans -> (n, K), each scan by itself: no answer depends on its neighbours."""
-        rows = [
-            self._batch_logits(torch.from_numpy(question).to(self.device))[:count].cpu().numpy()
-            for question, count in questions(images, self.device)
-        ]
-        return np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, len(self.rule.class_names)))
+    def logits(self, images: Image, covariates: npt.NDArray[np.float32] | None = None) -> Scores:
+        """(n, C, *size) prepared scans -> (n, K), each scan by itself: no answer depends on its neighbours.
 
-    def _batch_logits(self, batch: torch.Tensor) -> torch.Tensor:
+        covariates  (n, V), for networks that take more than the image
+        """
+        return mean_of_members(self.member_logits(images, covariates))
+
+    @torch.inference_mode()
+    def member_logits(self, images: Image, covariates: npt.NDArray[np.float32] | None = None) -> Scores:
+        """(n, C, *size) -> (networks, n, K): what each says by itself; mean_of_members makes one answer of it."""
+        rows, asked = [], 0
+        for question, count in questions(images, self.device):
+            beside = None if covariates is None else self._beside(covariates[asked : asked + count], len(question))
+            said = self._batch_logits(torch.from_numpy(question).to(self.device), beside)
+            rows.append(said[:, :count].cpu().numpy())
+            asked += count
+        if not rows:
+            return np.zeros((len(self.networks), 0, len(self.rule.class_names)))
+        return np.concatenate(rows, axis=1).astype(np.float64)
+
+    def probability(self, images: Image, covariates: npt.NDArray[np.float32] | None = None) -> Scores:
+        """(n, C, *size) prepared scans -> (n, K), as the rule reads what the networks say."""
+        return self.rule.probability(self.logits(images, covariates))
+
+    def _beside(self, covariates: npt.NDArray[np.float32], size: int) -> torch.Tensor:
+        """(count, V) -> (size, V): filled up with zeros, as the question is."""
+        filled = np.zeros((size, covariates.shape[1]), np.float32)
+        filled[: len(covariates)] = covariates
+        return torch.from_numpy(filled).to(self.device)
+
+    def _batch_logits(self, batch: torch.Tensor, covariates: torch.Tensor | None) -> torch.Tensor:
+        """(networks, B, K), each the mean over the moved copies."""
+        moved = shifted(batch, self.shifts)
         answers = [
-            self._normalised(network(moved)) for network in self.networks for moved in shifted(batch, self.shifts)
+            torch.stack([self._normalised(answer(network, copy, covariates)) for copy in moved]).mean(dim=0)
+            for network in self.networks
         ]
-        return torch.stack(answers).mean(dim=0)
+        return torch.stack(answers)
+
+    def for_explainers(
+        self, images: Image, covariates: npt.NDArray[np.float32] | None
+    ) -> tuple[Sequence[nn.Module], Image]:
+        """Networks and scans for those who know only images: covariates (n, V) ride as constant channels."""
+        if covariates is None:
+            return self.networks, images
+        channels = np.broadcast_to(
+            covariates.reshape(*covariates.shape, *[1] * (images.ndim - 2)), (*covariates.shape, *images.shape[2:])
+        )
+        return self._riding(images.shape[1]), np.concatenate([images, channels], axis=1)
+
+    def _riding(self, channels: int) -> Sequence[nn.Module]:
+        """The same ones each time: what an explainer has found out of a network is remembered by the network."""
+        made = [CovariatesAsChannels(network, channels) for network in self.networks]
+        return self._of_images.setdefault(channels, made)
+
+    @cached_property
+    def _of_images(self) -> dict[int, Sequence[nn.Module]]:
+        return {}
 
     def _normalised(self, logits: torch.Tensor) -> torch.Tensor:
         """Of one kind for all members, so that their mean is a mean of what they say."""
         logits = logits.float()
         return logits if self.rule.kind == "multilabel" else torch.log_softmax(logits, dim=1)
+
+
+def mean_of_members(logits: Scores) -> Scores:
+    """(networks, n, K) -> (n, K): the geometric mean of their probabilities, as softmax takes it."""
+    return np.asarray(logits.mean(axis=0))
 
 
 def shifted(batch: torch.Tensor, count: int) -> list[torch.Tensor]:

@@ -16,6 +16,8 @@ class Prediction:
     flags        what a person should look at, each `WORD: in words`
     conformal_set  the classes that the scan may have (medcnn/inference/answer_sets.py); None where the model makes no
                  sets, or the scan is not of its kind
+    value, low, high  of a regression: the number and the range around it, in its unit; None of a classifier, where it
+                 is withheld, and low and high where the model makes no ranges
     """
 
     probability: dict[str, float]
@@ -24,3 +26,6 @@ class Prediction:
     flags: tuple[str, ...] = ()
     reason: str = field(default="")
     conformal_set: tuple[str, ...] | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None

@@ -81,6 +81,8 @@ def decision_flags(probability: Mapping[str, float], rule: OutputRule) -> tuple[
             return ()
         names = sorted(rule.class_names, key=lambda name: -probability[name])[:2]
         return (f"BORDERLINE: {names[0]} {first:.2f} is hardly likelier than {names[1]} {second:.2f}",)
+    if rule.kind == "ordinal":
+        return _between_grades(chances, rule.class_names)
     asked = rule.class_names[-1:] if rule.kind == "binary" else rule.class_names
     near = {name: _off(probability[name], rule.threshold(name)) for name in asked}
     close = sorted((name for name in asked if near[name] < log(CLEAR_ODDS)), key=lambda name: near[name])
@@ -88,6 +90,16 @@ def decision_flags(probability: Mapping[str, float], rule: OutputRule) -> tuple[
         return ()
     said = [f"{name} {probability[name]:.2f} is close to its threshold {rule.threshold(name):.2f}" for name in close]
     return (f"BORDERLINE: {_listed(said)}",)
+
+
+def _between_grades(chances: Sequence[float], names: Sequence[str]) -> tuple[str, ...]:
+    """The median grade turns where the chance of a grade or a higher one passes one half."""
+    above = {name: sum(chances[grade:]) for grade, name in enumerate(names) if grade}
+    near = {name: _off(min(chance, 1.0), 0.5) for name, chance in above.items()}
+    close = sorted((name for name in near if near[name] < log(CLEAR_ODDS)), key=lambda name: near[name])
+    if not close:
+        return ()
+    return (f"BORDERLINE: {_listed([f'{name} or above {above[name]:.2f}' for name in close])} is close to one half",)
 
 
 def member_flags(probability: npt.NDArray[np.float64], rule: OutputRule) -> tuple[str, ...]:

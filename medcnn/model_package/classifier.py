@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from medcnn.data.cache import Facts
+from medcnn.data.covariates import Covariates, Vectors
 from medcnn.data.prepared import prepared_entry
 from medcnn.evaluation.conformal import ConformalRule
 from medcnn.evaluation.operating_point import OperatingPoint
 from medcnn.evaluation.vector_scaling import VectorScaling
 from medcnn.inference.answer_sets import AnswerSet
-from medcnn.inference.classifier import Classifier, OutputRule
+from medcnn.inference.classifier import Classifier, OutputRule, mean_of_members
+from medcnn.inference.patient_rule import PatientRule
 from medcnn.inference.prediction import Prediction
+from medcnn.inference.quality_flags import member_flags
 from medcnn.inference.site import stated_site
 from medcnn.model_package.description import Description
 from medcnn.scan import Scan
@@ -31,17 +35,24 @@ NOT_A_NUMBER = "NOT_A_NUMBER: the network's answer is not a finite number"
 class ClassifierDescription(Description):
     """Of a classifier.
 
-    network       with in_channels, size_px and num_outputs
+    network       with in_channels, size_px and num_outputs, and num_covariates where there are any
+    explained     way to explain -> what was found out about its heat maps, in words, when the model was packed
+    covariates    what it takes beside the image, as data/covariates.py reads it
+    patients      how a patient's images are answered together; None: the model answers for images
     fitted_on     the split that calibration, thresholds and prediction sets were fitted on
     """
 
     kind: ClassVar[str] = "classification"
-    format_version: ClassVar[int] = 2  # 1 has no vector, conformal, prevalence and operating points
+    # 1 has no vector, conformal, prevalence and operating points; 2 has no covariates and no grades
+    format_version: ClassVar[int] = 3
 
     rule: OutputRule
     fitted_on: str
     preprocessing: Preprocessing
     shifts: int = 0
+    covariates: Covariates | None = None
+    explained: dict[str, str] = field(default_factory=dict)
+    patients: PatientRule | None = None
 
     def body(self) -> dict[str, Any]:
         """Output rule, preprocessing, how it is asked."""
@@ -57,6 +68,9 @@ class ClassifierDescription(Description):
             },
             "preprocessing": self.preprocessing.as_json(),
             "inference": {"shifts": self.shifts},
+            "covariates": self.covariates.as_json() if self.covariates else None,
+            "heat_maps": self.explained,
+            "patients": self.patients.as_json() if self.patients else None,
         }
 
     @classmethod
@@ -69,6 +83,9 @@ class ClassifierDescription(Description):
             "fitted_on": output["fitted_on"],
             "preprocessing": Preprocessing.from_json(found["preprocessing"]),
             "shifts": int(found["inference"]["shifts"]),
+            "covariates": Covariates.from_json(given) if (given := found.get("covariates")) else None,
+            "explained": dict(found.get("heat_maps", {})),
+            "patients": PatientRule.from_json(together) if (together := found.get("patients")) else None,
         }
 
 
@@ -89,32 +106,63 @@ class ClassifierPackage:
         site = stated_site(rule, prevalence, follow, abstain=abstain)
         return replace(self, classifier=self.classifier.with_rule(replace(rule, site=site)))
 
-    def predict_scan(self, scan: Scan) -> Prediction:
-        """One scan, by itself. Raises DataError where it is a picture and the model takes volumes, or the like."""
+    def inputs(self, given: Mapping[str, str]) -> Vectors | None:
+        """(V,) of one case by its covariates' names; None for a model that takes the image alone.
+
+        Raises ScanRejected where one is missing or cannot be used.
+        """
+        spec = self.description.covariates
+        return None if spec is None else spec.vector(given)
+
+    def predict_scan(self, scan: Scan, covariates: Mapping[str, str] = MappingProxyType({})) -> Prediction:
+        """One scan, by itself. Raises DataError where it is a picture and the model takes volumes, or the like, and
+        ScanRejected where a covariate is missing.
+        """
+        beside = self.inputs(covariates)
         entry = prepared_entry(scan, self.description.preprocessing)
-        return self.predict_images(entry.image[None], [entry.facts])[0]
+        return self.predict_images(entry.image[None], [entry.facts], None if beside is None else beside[None])[0]
 
     def predict_image(self, image: Image, *, modality: str, body_part: str, low: float, high: float) -> Prediction:
         """One prepared scan (C, *size) and what its file says of itself."""
         facts = Facts(pixels="", constant=False, low=low, high=high, modality=modality, body_part=body_part)
         return self.predict_images(image[None], [facts])[0]
 
-    def predict_images(self, images: Image, facts: Sequence[Facts]) -> list[Prediction]:
+    def predict_images(
+        self, images: Image, facts: Sequence[Facts], covariates: Vectors | None = None
+    ) -> list[Prediction]:
         """Prepared scans (n, C, *size) and what their files say of themselves; no answer depends on its neighbours.
 
         An answer that is not a number has neither decision nor confidence, and says so.
+        covariates  (n, V), of a model that takes them
         """
+        if (covariates is None) != (self.description.covariates is None):
+            raise ValueError("covariates are for the models that take them, and those need them")
         rule = self.classifier.rule
-        logits = self.classifier.logits(images)
+        members = self.classifier.member_logits(images, covariates)
+        logits = mean_of_members(members)
         probability = rule.probability(logits)
         sound = np.asarray(np.isfinite(probability).all(axis=1) & np.isfinite(logits).all(axis=1))
         readable = np.where(sound[:, None], probability, 0.0)
         sets: Sequence[AnswerSet | None] = rule.sets(np.where(sound[:, None], logits, 0.0)) or [None] * len(images)
         answers = zip(probability, rule.decisions(readable), rule.confidence(readable), sets, sound, strict=True)
-        return [
+        found = [
             self._prediction(answer, decision, confidence, held, image, known, is_number=bool(fine))
             for (answer, decision, confidence, held, fine), image, known in zip(answers, images, facts, strict=True)
         ]
+        found = [self._disputed(*one) for one in zip(found, members.swapaxes(0, 1), strict=True)]
+        return found if covariates is None else [self._doubted(*one) for one in zip(found, covariates, strict=True)]
+
+    def _disputed(self, found: Prediction, members: npt.NDArray[np.float64]) -> Prediction:
+        """With what must be said of networks that decide otherwise than the others, members (networks, K)."""
+        rule = self.classifier.rule
+        if not found.decision or not np.isfinite(members).all():
+            return found
+        return replace(found, flags=(*found.flags, *member_flags(rule.probability(members), rule)))
+
+    def _doubted(self, found: Prediction, covariates: Vectors) -> Prediction:
+        """With what must be said of the case's covariates."""
+        spec = self.description.covariates
+        return replace(found, flags=(*found.flags, *(spec.oddities(covariates) if spec else ())))
 
     def _prediction(
         self,

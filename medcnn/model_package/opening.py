@@ -15,18 +15,23 @@ from torch import nn
 from medcnn.config.errors import ConfigError
 from medcnn.errors import PackageError
 from medcnn.inference.classifier import Classifier, choose_device
+from medcnn.inference.regressor import Regressor
 from medcnn.inference.segmenter import Segmenter
 from medcnn.model_package.classifier import ClassifierDescription, ClassifierPackage
 from medcnn.model_package.description import DESCRIPTION, Description, package_digest, package_folder
+from medcnn.model_package.regressor import RegressorDescription, RegressorPackage
 from medcnn.model_package.segmenter import SegmenterDescription, SegmenterPackage
 from medcnn.networks.build import build_network, model_conf
 from medcnn.networks.memory_format import network_channels_last
 from medcnn.transforms.preprocessing import STEPS_VERSION
 from medcnn.transforms.whole_grid import GRID_VERSION
 
-ModelPackage = ClassifierPackage | SegmenterPackage
-AnyDescription = ClassifierDescription | SegmenterDescription
-_KINDS: dict[str, type[AnyDescription]] = {kind.kind: kind for kind in (ClassifierDescription, SegmenterDescription)}
+ModelPackage = ClassifierPackage | SegmenterPackage | RegressorPackage
+AnyDescription = ClassifierDescription | SegmenterDescription | RegressorDescription
+_KINDS: dict[str, type[AnyDescription]] = {
+    kind.kind: kind for kind in (ClassifierDescription, SegmenterDescription, RegressorDescription)
+}
+_DOES = {"classification": "classifies", "segmentation": "segments", "regression": "predicts a number"}
 
 
 def read_description(folder: Path) -> AnyDescription:
@@ -42,7 +47,7 @@ def read_description(folder: Path) -> AnyDescription:
         description = kind.from_json(found)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PackageError(f"{DESCRIPTION} is not complete ({error}). Copy the package again") from error
-    newest = STEPS_VERSION if isinstance(description, ClassifierDescription) else GRID_VERSION
+    newest = GRID_VERSION if isinstance(description, SegmenterDescription) else STEPS_VERSION
     if description.preprocessing.version > newest:
         raise PackageError("this package was made by a newer medcnn with other preprocessing. Update medcnn")
     return description
@@ -76,6 +81,9 @@ def load_package(
         networks = weights.all(len(description.settings.patch), device)
         return SegmenterPackage(description, _segmenter(description, networks, device), digest)
     networks = weights.all(len(description.preprocessing.size_px), device)
+    if isinstance(description, RegressorDescription):
+        regressor = Regressor(networks, description.rule, device, batch_cases, description.shifts)
+        return RegressorPackage(description, regressor, digest)
     classifier = Classifier(networks, description.rule, device, batch_cases, description.shifts)
     return ClassifierPackage(description, classifier, digest)
 
@@ -86,7 +94,21 @@ def load_classifier(
     """The same, where only a classifier will do."""
     package = load_package(path, accelerator=accelerator, batch_cases=batch_cases, modules=modules)
     if not isinstance(package, ClassifierPackage):
-        raise PackageError("this model segments; a classifier is asked for here. Give another package")
+        raise PackageError(
+            f"this model {_DOES[package.description.kind]}; a classifier is asked for here. Give another package"
+        )
+    return package
+
+
+def load_regressor(
+    path: Path, *, accelerator: str = "auto", batch_cases: int = 64, modules: Collection[str] = ()
+) -> RegressorPackage:
+    """The same, where only a regression will do."""
+    package = load_package(path, accelerator=accelerator, batch_cases=batch_cases, modules=modules)
+    if not isinstance(package, RegressorPackage):
+        raise PackageError(
+            f"this model {_DOES[package.description.kind]}; a regression is asked for here. Give another package"
+        )
     return package
 
 
@@ -94,7 +116,9 @@ def load_segmenter(path: Path, *, accelerator: str = "auto", modules: Collection
     """The same, where only a segmenter will do."""
     package = load_package(path, accelerator=accelerator, modules=modules)
     if not isinstance(package, SegmenterPackage):
-        raise PackageError("this model classifies; a segmenter is asked for here. Give another package")
+        raise PackageError(
+            f"this model {_DOES[package.description.kind]}; a segmenter is asked for here. Give another package"
+        )
     return package
 
 
@@ -136,6 +160,8 @@ class Weights:
         settings = dict(self.description.network)
         try:
             shape = {key: settings.pop(key) for key in ("in_channels", "size_px", "num_outputs")}
+            shape["num_covariates"] = settings.pop("num_covariates", 0)
+            shape["grades"] = bool(settings.pop("grades", False))
             network = build_network(
                 model_conf(settings), **shape, modules=self.modules, outlines=self.description.kind == "segmentation"
             )

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medcnn.evaluation.paired import Paired
 from medcnn.evaluation.run_auroc import ComparedAuroc
+from medcnn.evaluation.run_errors import ComparedErrors
 from medcnn.evaluation.segmentation.run_comparison import ALL, Compared
 from medcnn.reporting.figures import Row
 from medcnn.reporting.page import Table
@@ -27,14 +29,33 @@ AUROC_RULES = (
     "p (Holm): adjusted over the classes.",
 )
 
+ERROR_RULES = (
+    "Differences are A − B of absolute errors, in the unit of the number: below 0, A is nearer the truth.",
+    "Intervals and bootstrap p-values: paired resamples of patients.",
+    "Wilcoxon: signed-rank test, two-sided, one difference per patient (the mean of the patient's cases).",
+    "Wins: cases in which A is nearer the truth.",
+)
 
-def rows_of(compared: Sequence[Compared] | Sequence[ComparedAuroc]) -> list[Row]:
+AnyCompared = Sequence[Compared] | Sequence[ComparedAuroc] | Sequence[ComparedErrors]
+
+
+def rows_of(compared: AnyCompared) -> list[Row]:
     """One row per structure (or class) and measure, undefined as None."""
-    return [_segmented(one) if isinstance(one, Compared) else _classified(one) for one in compared]
+    return [_row(one) for one in compared]
 
 
-def tables_of(compared: Sequence[Compared] | Sequence[ComparedAuroc], names: Sequence[str]) -> list[Table]:
+def _row(one: Compared | ComparedAuroc | ComparedErrors) -> Row:
+    if isinstance(one, Compared):
+        return _segmented(one)
+    return _classified(one) if isinstance(one, ComparedAuroc) else {"metric": "absolute_error", **_pairs(one.paired)}
+
+
+def tables_of(compared: AnyCompared, names: Sequence[str]) -> list[Table]:
     """For people: one table per measure."""
+    errors = [one for one in compared if isinstance(one, ComparedErrors)]
+    if errors:
+        header = ["", *names, " − ".join(names), "95 % interval", "Wilcoxon p", "Bootstrap p"]
+        return [Table("Absolute error", [*header, "Wins", "Losses", "Ties", "n"], [_error_text(one) for one in errors])]
     first = [one for one in compared if isinstance(one, ComparedAuroc)]
     if first:
         header = ["Class", *names, " − ".join(names), "95 % interval", "p", "p (Holm)", "Test", "n"]
@@ -56,19 +77,19 @@ def p_in_words(p: float) -> str:
 
 
 def _segmented(one: Compared) -> Row:
-    paired = one.paired
+    holm = {"wilcoxon_p_holm": _known(one.wilcoxon_p_holm), "bootstrap_p_holm": _known(one.bootstrap_p_holm)}
+    return {"structure": one.structure, "metric": one.metric, **_pairs(one.paired), **holm}
+
+
+def _pairs(paired: Paired) -> Row:
     return {
-        "structure": one.structure,
-        "metric": one.metric,
         "mean_a": _known(paired.mean_a),
         "mean_b": _known(paired.mean_b),
         "difference": _known(paired.difference.value),
         "low": _known(paired.difference.low),
         "high": _known(paired.difference.high),
         "wilcoxon_p": _known(paired.wilcoxon_p),
-        "wilcoxon_p_holm": _known(one.wilcoxon_p_holm),
         "bootstrap_p": _known(paired.bootstrap_p),
-        "bootstrap_p_holm": _known(one.bootstrap_p_holm),
         "wins_a": paired.wins,
         "losses_a": paired.losses,
         "ties": paired.ties,
@@ -107,6 +128,17 @@ def _segmented_text(one: Compared) -> list[str]:
         "" if alone else p_in_words(one.wilcoxon_p_holm),
         p_in_words(paired.bootstrap_p),
         "" if alone else p_in_words(one.bootstrap_p_holm),
+        *(f"{count:,}" for count in (paired.wins, paired.losses, paired.ties, paired.num_pairs)),
+    ]
+
+
+def _error_text(one: ComparedErrors) -> list[str]:
+    paired = one.paired
+    return [
+        "all cases",
+        *map(number, (paired.mean_a, paired.mean_b, paired.difference.value)),
+        interval(paired.difference),
+        *map(p_in_words, (paired.wilcoxon_p, paired.bootstrap_p)),
         *(f"{count:,}" for count in (paired.wins, paired.losses, paired.ties, paired.num_pairs)),
     ]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from medcnn.evaluation.ordinal import OrdinalResult
+from medcnn.evaluation.classification import ClassificationResult
 from medcnn.reporting.confusion_figure import draw_confusion
 from medcnn.reporting.figures import INK, Drawn, Row, blank, colour, name, quiet_axes
 from medcnn.reporting.words import rests_on
 
 
-def ordinal_figure(result: OrdinalResult, *, split: str) -> Drawn:
+def ordinal_figure(result: ClassificationResult, *, split: str) -> Drawn:
     """The confusion of the median grades on the left, the errors in grades on the right."""
     title = f"Grades on the {split} split"
     caption = f"{rests_on(result)}; shade and %: share of the true grade. Decided is the median of the probabilities"

@@ -17,12 +17,22 @@ import numpy as np
 
 from medcnn.evaluation.classification import ClassificationResult
 from medcnn.evaluation.intervals import Estimate
+from medcnn.evaluation.regression import RegressionResult
 from medcnn.evaluation.segmentation.result import SegmentationResult
 from medcnn.reporting.figures import SavedFigure
 from medcnn.reporting.image_figures import Image, display_range
 from medcnn.reporting.segmentation_words import STATE_WORDS, Counts, is_segmentation, states_seen
 from medcnn.reporting.tables import by_class
-from medcnn.reporting.words import LOWER_IS_BETTER, METRIC_WORDS, how_many, in_words, interval, number
+from medcnn.reporting.words import (
+    IN_UNITS,
+    LOWER_IS_BETTER,
+    METRIC_WORDS,
+    class_noun,
+    how_many,
+    in_words,
+    interval,
+    number,
+)
 
 TEMPLATE = "report.html.j2"
 WITHHELD = "(path withheld)"
@@ -48,7 +58,7 @@ class SplitSummary:
     counts: Counts = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, result: ClassificationResult | SegmentationResult) -> SplitSummary:
+    def of(cls, name: str, result: ClassificationResult | SegmentationResult | RegressionResult) -> SplitSummary:
         counts = result.counts if isinstance(result, SegmentationResult) else {}
         return cls(name, result.estimates, result.num_cases, result.num_patients, result.unit, result.notes, counts)
 
@@ -60,25 +70,29 @@ class SplitSummary:
     @property
     def noun(self) -> str:
         """What its metrics are of."""
-        return "Structure" if is_segmentation(self.estimates) else "Class"
+        return "Structure" if is_segmentation(self.estimates) else class_noun(self.estimates)
 
 
 @dataclass(frozen=True, eq=False)
 class CaseCard:
-    """One case in the gallery. case_id and patient_key are the keyed ones; image (H, W) or None; heat (H, W) 0 to 1."""
+    """One case in the gallery. case_id and patient_key are the keyed ones; image (H, W) or None; heat (H, W) 0 to 1.
+
+    confidence  None where an answer has none: a number, whose truth is right where it lies within its range
+    """
 
     case_id: str
     truth: str
     decision: str
-    confidence: float
+    confidence: float | None
     patient_key: str = ""
     split: str = ""
     image: Image | None = None
     heat: Image | None = None
+    is_within: bool | None = None
 
     @property
     def right(self) -> bool:
-        return self.truth == self.decision
+        return self.truth == self.decision if self.is_within is None else self.is_within
 
 
 @dataclass(frozen=True)
@@ -185,6 +199,7 @@ def render(report: Report) -> str:
         how_many=how_many,
         metric_words=METRIC_WORDS,
         lower_is_better=LOWER_IS_BETTER,
+        without_bar=LOWER_IS_BETTER | IN_UNITS,
         state_words=STATE_WORDS,
         config={key: withheld(value) for key, value in report.config.items()},
     )

@@ -82,7 +82,7 @@ def _draw_histogram(axes: Axes, score: Floats, label: str, shade: int, of_class:
 def _calibration_label(result: ClassificationResult, of_class: str) -> str:
     if len(result.reliability) > 1:
         return of_class
-    what = "most probable class" if result.kind == "multiclass" else of_class
+    what = {"multiclass": "most probable class", "ordinal": "decided grade"}.get(result.kind, of_class)
     return f"{what}: calibration error {result.estimates['ece']}"
 
 

@@ -25,8 +25,9 @@ def regression_figure(
     """predicted, truth (n,) as evaluated; cases without a known truth are not drawn. quantity: what it is, `age`."""
     in_unit = f" ({result.quantity_unit})" if result.quantity_unit else ""
     title = f"Predicted and true {quantity} on the {split} split"
+    shade = "; shaded: where a case lies if its range holds the truth" if result.half_width is not None else ""
     caption = (
-        f"{rests_on(result)}. Left, dashed: no error. Right, line: mean error with its "
+        f"{rests_on(result)}. Left, dashed: no error{shade}. Right, line: mean error with its "
         "interval, dashed: limits of agreement (1.96 standard deviations), within which 95 % of the errors are expected"
     )
     figure = blank(width_in=9.4, height_in=4.9)
@@ -39,6 +40,9 @@ def regression_figure(
     limits = (low - margin, high + margin)
     quiet_axes(beside)
     beside.plot(limits, limits, color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    if result.half_width is not None:
+        below, above = (np.array(limits) + sign * result.half_width for sign in (-1, 1))
+        beside.fill_between(limits, below, above, color=colour(0), alpha=0.1, linewidth=0)
     beside.plot(t, p, "o", color=colour(0), alpha=0.65, markersize=4.5, markeredgewidth=0)
     beside.set(xlim=limits, ylim=limits, xlabel=f"True {quantity}{in_unit}", ylabel=f"Predicted {quantity}{in_unit}")
     beside.set_aspect("equal")

@@ -9,7 +9,7 @@ from typing import TextIO
 from medcnn.evaluation.intervals import Estimate
 from medcnn.reporting.segmentation_tables import plain_rows, rich_table
 from medcnn.reporting.segmentation_words import Counts, is_segmentation
-from medcnn.reporting.words import LOWER_IS_BETTER, METRIC_WORDS, how_many, in_words, interval, number
+from medcnn.reporting.words import LOWER_IS_BETTER, METRIC_WORDS, class_noun, how_many, in_words, interval, number
 
 #: split -> metric -> Estimate
 Results = Mapping[str, Mapping[str, Estimate]]
@@ -55,7 +55,7 @@ def plain_results(results: Results, counts: Mapping[str, Counts] | None = None) 
     parts = [aligned(HEADER, overall(classified))] if classified or not results else []
     for split, estimates in results.items():
         header, rows = _class_rows(estimates)
-        header = [f"Class ({split})", *header[1:]]
+        header = [f"{header[0]} ({split})", *header[1:]]
         if split not in classified:
             header, rows = plain_rows(split, estimates, (counts or {}).get(split))
         if rows:
@@ -76,7 +76,7 @@ def _metric_words(name: str) -> str:
 def _class_rows(estimates: Mapping[str, Estimate]) -> tuple[list[str], list[tuple[str, ...]]]:
     metrics, classes = by_class(estimates)
     rows = [(of_class, *(str(found[m]) if m in found else "-" for m in metrics)) for of_class, found in classes.items()]
-    return ["Class", *(METRIC_WORDS[m] for m in metrics)], rows
+    return [class_noun(estimates), *(METRIC_WORDS[m] for m in metrics)], rows
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from medcnn.evaluation.intervals import Estimate
@@ -19,15 +20,16 @@ METRIC_WORDS = {
     "log_loss": "Log loss",
     "ece": "Calibration error",
     "quadratic_kappa": "Kappa (quadratic)",
+    "kendall_tau": "Kendall's tau-b",
     "mae_grades": "Mean error (grades, absolute)",
     "within_one": "Within one grade",
-    "exact_grade": "Exact grade",
     "mae": "Mean absolute error",
     "rmse": "Root mean squared error",
     "r2": "R2",
     "concordance": "Concordance",
     "correlation": "Correlation",
     "error": "Mean error",
+    "range_coverage": "Coverage of the ranges",
     "agreement_low": "Limit of agreement, lower",
     "agreement_high": "Limit of agreement, upper",
     "coverage": "Coverage of the sets",
@@ -54,6 +56,7 @@ LOWER_IS_BETTER = frozenset(
     | {"area_abs_error_pct"}
     | _DISTANCES
 )
+IN_UNITS = frozenset({"error", "agreement_low", "agreement_high"})  # of either sign, and neither better high nor low
 MISSING = "–"
 
 
@@ -62,6 +65,11 @@ def in_words(name: str) -> str:
     metric, _, of_class = name.partition(".")
     words = METRIC_WORDS.get(metric, metric.replace("_", " "))
     return f"{words}, {of_class}" if of_class else words
+
+
+def class_noun(estimates: Mapping[str, Estimate]) -> str:
+    """What the metrics of single parts are of: thirds of the range of a number, else classes."""
+    return "Part" if "agreement_low" in estimates else "Class"
 
 
 def number(value: float) -> str:

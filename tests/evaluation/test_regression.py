@@ -23,6 +23,7 @@ def test_every_metric_equals_an_independent_one():
     p, t = drawn()
     found = {name: one.value for name, one in evaluate_regression(p, t, num_resamples=50).estimates.items()}
     error = p - t
+    found = {name: value for name, value in found.items() if "." not in name}  # thirds: test_value_range.py
     assert found == pytest.approx(
         {
             "mae": mean_absolute_error(t, p),

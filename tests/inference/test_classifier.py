@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from medcnn.config.model import PlainCNNConf
-from medcnn.inference.classifier import Classifier, OutputRule, choose_device, shifted
+from medcnn.inference.classifier import Classifier, OutputRule, choose_device, mean_of_members, shifted
 from medcnn.networks.build import build_network
 
 CPU = torch.device("cpu")
@@ -111,6 +111,15 @@ def test_members_answer_together_as_a_geometric_mean() -> None:
     alone = np.stack([BINARY.probability(Classifier([m], BINARY, CPU).logits(constant(1.0))) for m in members])
     product = np.sqrt(alone.prod(axis=0))
     np.testing.assert_allclose(together, product / product.sum(), rtol=1e-6)
+
+
+def test_what_each_member_says_is_kept_until_it_is_averaged() -> None:
+    members, images = [network(0), network(1)], scans(11)
+    both = Classifier(members, BINARY, CPU, shifts=2)
+    alone = np.stack([Classifier([one], BINARY, CPU, shifts=2).logits(images) for one in members])
+    np.testing.assert_array_equal(both.member_logits(images), alone)
+    np.testing.assert_array_equal(both.logits(images), mean_of_members(alone))
+    assert both.member_logits(images[:0]).shape == (2, 0, 2)
 
 
 def test_one_member_twice_is_one_member() -> None:

@@ -169,6 +169,15 @@ def test_two_classes_that_are_hardly_apart() -> None:
     assert decision_flags(dict.fromkeys("abc", float("nan")), rule) == ()
 
 
+def test_grades_whose_median_could_as_well_be_the_next() -> None:
+    rule = OutputRule("ordinal", ("none", "mild", "severe"))
+    assert decision_flags({"none": 0.1, "mild": 0.8, "severe": 0.1}, rule) == ()
+    (flag,) = decision_flags({"none": 0.45, "mild": 0.3, "severe": 0.25}, rule)
+    assert flag == "BORDERLINE: mild or above 0.55 is close to one half"
+    # the two most probable are as good as equal, and yet the median is clear
+    assert decision_flags({"none": 0.38, "mild": 0.24, "severe": 0.38}, rule) == ()
+
+
 def test_findings_that_exclude_nothing_are_near_one_by_one() -> None:
     rule = OutputRule("multilabel", ("a", "b", "c", "d", "e"))
     (flag,) = decision_flags({"a": 0.45, "b": 0.9, "c": 0.5, "d": 0.58, "e": 0.55}, rule)

@@ -87,7 +87,7 @@ def test_a_package_says_what_was_put_in(folder: Path) -> None:
         "weights_0.safetensors": sha256((folder / "weights_0.safetensors").read_bytes()).hexdigest()
     }
     content = json.loads((folder / "model.json").read_text())
-    assert content["format_version"] == 2
+    assert content["format_version"] == 3
     assert content["output"]["class_codes_snomed_ct"] == {"normal": "17621005"}
 
 
@@ -207,9 +207,23 @@ def test_cut_or_missing_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_newer_format_is_refused(folder: Path) -> None:
-    change(folder, lambda found: found.update(format_version=3))
-    with pytest.raises(PackageError, match=r"has format 3, this medcnn reads up to 2\. Update medcnn"):
+    change(folder, lambda found: found.update(format_version=4))
+    with pytest.raises(PackageError, match=r"has format 4, this medcnn reads up to 3\. Update medcnn"):
         loaded(folder)
+
+
+def test_a_package_of_the_second_format_answers_as_it_did(folder: Path) -> None:
+    before = loaded(folder).classifier.logits(scans())
+
+    def older(found: dict[str, Any]) -> None:
+        found["format_version"] = 2
+        for key in ("covariates", "heat_maps", "patients"):
+            del found[key]
+
+    change(folder, older)
+    package = loaded(folder)
+    assert np.array_equal(package.classifier.logits(scans()), before)
+    assert (package.description.covariates, package.description.patients) == (None, None)
 
 
 def test_newer_preprocessing_is_refused(folder: Path) -> None:

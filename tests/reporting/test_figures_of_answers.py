@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from scipy.special import expit, softmax
 
+from medcnn.evaluation.classification import evaluate_classification
 from medcnn.evaluation.conformal import fit_conformal
-from medcnn.evaluation.ordinal import evaluate_ordinal
 from medcnn.evaluation.prediction_sets import evaluate_sets
 from medcnn.evaluation.regression import evaluate_regression
 from medcnn.evaluation.subgroups import evaluate_subgroups
@@ -82,7 +82,8 @@ def test_ordinal_figure_counts_every_case(tmp_path):
     truth = random.integers(5, size=300)
     near = np.clip(truth + random.choice([-2, -1, 0, 0, 0, 1], 300), 0, 4)
     probability = 0.7 * np.eye(5)[near] + 0.3 * random.dirichlet(np.ones(5), 300)
-    result = evaluate_ordinal(probability, truth, class_names=[f"KL {k}" for k in range(5)], num_resamples=100)
+    names = [f"KL {k}" for k in range(5)]
+    result = evaluate_classification(probability, truth, kind="ordinal", class_names=names, num_resamples=100)
     rows = save(ordinal_figure(result, split="test"), tmp_path)
     assert sum(int(row["cases"]) for row in rows) == 300
     off = sum(abs(int(row["grades_off"])) * int(row["cases"]) for row in rows)
