@@ -20,10 +20,12 @@ from medcnn.errors import DataError
 
 if TYPE_CHECKING:
     from medcnn.evaluation.run_auroc import ComparedAuroc
+    from medcnn.evaluation.run_errors import ComparedErrors
     from medcnn.evaluation.segmentation.run_comparison import Compared
     from medcnn.evaluation.segmentation.scores import CaseScores
     from medcnn.reporting.classified_table import ClassifiedCases
     from medcnn.reporting.figures import Drawn
+    from medcnn.reporting.value_table import ValuedCases
 
 log = logging.getLogger("medcnn.compare")
 
@@ -38,7 +40,8 @@ Which of two runs does better on the same cases: paired differences with interva
   split=<name>              which cases; by default test where both have it, else the only split that both have
   resamples=2000 seed=0     of the intervals
 
-Segmentations are compared by Dice, NSD, HD95, ASSD and volume error per structure, classifications by AUROC.
+Segmentations are compared by Dice, NSD, HD95, ASSD and volume error per structure, classifications by AUROC,
+regressions by absolute error.
 exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 28 no space
 """
 
@@ -53,7 +56,7 @@ class Comparison:
 
     kind: str
     split: str
-    compared: list[Compared] | list[ComparedAuroc]
+    compared: list[Compared] | list[ComparedAuroc] | list[ComparedErrors]
     figures: dict[str, Drawn]
     num_cases: int
     num_patients: int
@@ -73,7 +76,8 @@ def compare(conf: CompareConf) -> Comparison:
     kinds = [_kind(path) for path in tables]
     if kinds[0] != kinds[1]:
         raise DataError(f"runs: A is a {kinds[0]}, B is a {kinds[1]}. Two of one kind can be compared")
-    found = (_segmentations if kinds[0] == "segmentation" else _classifications)(conf, tables)
+    by_kind = {"segmentation": _segmentations, "classification": _classifications, "regression": _regressions}
+    found = by_kind[kinds[0]](conf, tables)
     output = Path(conf.output).expanduser().absolute()
     with writing(output):
         output.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,6 +104,7 @@ def require_tables(conf: CompareConf) -> list[Path]:
 def _kind(path: Path) -> str:
     from medcnn.reporting.case_table import units_in
     from medcnn.reporting.classified_table import is_classified
+    from medcnn.reporting.value_table import is_valued
 
     with path.open(newline="", encoding="utf-8") as file:
         header = next(csv.reader(file), [])
@@ -107,7 +112,9 @@ def _kind(path: Path) -> str:
         return "segmentation"
     if is_classified(header):
         return "classification"
-    raise DataError(f"runs: a {TABLE} holds neither segmented nor classified cases")
+    if is_valued(header):
+        return "regression"
+    raise DataError(f"runs: a {TABLE} holds neither segmented nor classified cases, nor predicted numbers")
 
 
 def _segmentations(conf: CompareConf, tables: Sequence[Path]) -> Comparison:
@@ -154,6 +161,7 @@ def _classifications(conf: CompareConf, tables: Sequence[Path]) -> Comparison:
     from medcnn.reporting.classified_table import read_classified
     from medcnn.reporting.comparison_rows import AUROC_RULES
 
+    _require_same_rows(tables)
     read = [read_classified(path) for path in tables]
     split = _split(conf, *(set(cases.splits) for cases in read))
     a, b, num_left_out = _common_classified(*(cases.of_split(split) for cases in read))
@@ -166,6 +174,24 @@ def _classifications(conf: CompareConf, tables: Sequence[Path]) -> Comparison:
     num_patients = len({key or case for key, case in zip(a.patient_keys, a.case_ids, strict=True)})
     num_cases = len(a.case_ids)
     return Comparison("classification", split, compared, figures, num_cases, num_patients, num_left_out, AUROC_RULES)
+
+
+def _require_same_rows(tables: Sequence[Path]) -> None:
+    """Raise DataError where one run has a row per image and the other one per patient (evaluate aggregate=)."""
+    per_patient = [_is_per_patient(path) for path in tables]
+    if per_patient[0] != per_patient[1]:
+        one, other = ("A", "B") if per_patient[0] else ("B", "A")
+        raise DataError(
+            f"runs: {one} has a row per patient (evaluate aggregate=), {other} a row per image. Evaluate both alike"
+        )
+
+
+def _is_per_patient(table: Path) -> bool:
+    try:
+        metrics = json.loads((table.parent / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # a table by itself says nothing
+    return isinstance(metrics, dict) and "aggregate" in metrics
 
 
 def _common_classified(a: ClassifiedCases, b: ClassifiedCases) -> tuple[ClassifiedCases, ClassifiedCases, int]:
@@ -196,6 +222,49 @@ def _probability_figure(
         better="colour is the truth",
     )  # fmt: skip
     return {"paired_probability": figure}
+
+
+def _regressions(conf: CompareConf, tables: Sequence[Path]) -> Comparison:
+    from medcnn.evaluation.run_errors import compare_errors
+    from medcnn.reporting.comparison_rows import ERROR_RULES
+    from medcnn.reporting.value_table import read_valued
+
+    read = [read_valued(path) for path in tables]
+    split = _split(conf, *(set(cases.splits) for cases in read))
+    a, b, num_left_out = _common_valued(*(cases.of_split(split) for cases in read))
+    patient = list(a.patient_keys) if any(a.patient_keys) else None
+    found = compare_errors(
+        a.predicted, b.predicted, a.truth, patient=patient, seed=conf.seed, num_resamples=conf.resamples
+    )
+    figures = _error_figure(a, b, conf.names)
+    num_patients = len({key or case for key, case in zip(a.patient_keys, a.case_ids, strict=True)})
+    return Comparison("regression", split, [found], figures, len(a.case_ids), num_patients, num_left_out, ERROR_RULES)
+
+
+def _common_valued(a: ValuedCases, b: ValuedCases) -> tuple[ValuedCases, ValuedCases, int]:
+    """The cases of both in the order of a, and how many one of them has alone."""
+    import numpy as np
+
+    of_b = {case: place for place, case in enumerate(b.case_ids)}
+    shared = [place for place, case in enumerate(a.case_ids) if case in of_b]
+    if not shared:
+        raise DataError("runs: the two have no case in common. Both must have used the same data and privacy.key_file")
+    num_left_out = len(a.case_ids) + len(b.case_ids) - 2 * len(shared)
+    a, b = a.taken(shared), b.taken([of_b[a.case_ids[place]] for place in shared])
+    if num_other := int((~np.isclose(a.truth, b.truth)).sum()):
+        raise DataError(f"runs: {num_other} of {len(shared)} common cases have another true number in B than in A")
+    return a, b, num_left_out
+
+
+def _error_figure(a: ValuedCases, b: ValuedCases, names: Sequence[str]) -> dict[str, Drawn]:
+    from medcnn.reporting.comparison_figure import PairedPanel, paired_figure
+
+    panel = PairedPanel("", abs(a.predicted - a.truth), abs(b.predicted - b.truth))
+    figure = paired_figure(
+        [panel], a.case_ids, title="Absolute errors, case by case", measure="Absolute error", names=names,
+        better=f"above it {names[0]} is better, below it {names[1]}",
+    )  # fmt: skip
+    return {"paired_error": figure}
 
 
 def _split(conf: CompareConf, of_a: set[str], of_b: set[str]) -> str:

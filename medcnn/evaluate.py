@@ -15,12 +15,13 @@ from medcnn.config.verbs import EvaluateConf
 
 if TYPE_CHECKING:
     from medcnn.evaluation.classification import ClassificationResult
+    from medcnn.evaluation.regression import RegressionResult
     from medcnn.evaluation.segmentation.result import SegmentationResult
 
 USAGE = f"""usage: python -m medcnn.evaluate model=<package or run> data=<name> data.root=<folder> output=<folder>
 
-Measure a trained model on cases with labels or masks: metrics.json, predictions.csv, figures and report.html in the
-output folder.
+Measure a trained model on cases with labels, masks or a number each: metrics.json, predictions.csv, figures and
+report.html in the output folder.
 
   model=<folder>            a model package, or a run folder
   data=<name>               {", ".join(choices("data"))}
@@ -37,6 +38,9 @@ a classifier, besides:
   age_edges=[18,40,60,80]   years, where a column named age is cut into groups
   aggregate=mean            one answer per patient: none, mean, max or noisy_or of the images' probabilities
 
+a regression, besides:
+  data.quantity.column=age  the manifest's column that holds the number; label by default
+
 a model that segments, otherwise than the model says:
   inference.overlap=  inference.mirror_axes=  inference.shifts=
 
@@ -45,7 +49,7 @@ exit codes: 0 done, 1 could not be done, 2 the config cannot be run, 28 no space
 """
 
 
-def evaluate(conf: EvaluateConf) -> ClassificationResult | SegmentationResult:
+def evaluate(conf: EvaluateConf) -> ClassificationResult | SegmentationResult | RegressionResult:
     """Measure, write metrics.json, predictions.csv, figures and report.html into conf.output.
 
     Raises medcnn.errors.UserError (package, data, no space) and ConfigError with what to do.
@@ -53,6 +57,7 @@ def evaluate(conf: EvaluateConf) -> ClassificationResult | SegmentationResult:
     require_folders(conf)
     from medcnn.model_package.classifier import ClassifierPackage
     from medcnn.model_package.opening import load_package
+    from medcnn.model_package.regressor import RegressorPackage
     from medcnn.run_folder import log_to_terminal, writing
 
     log_to_terminal()
@@ -70,6 +75,10 @@ def evaluate(conf: EvaluateConf) -> ClassificationResult | SegmentationResult:
             from medcnn.study.classification.evaluation import evaluate_labels
 
             return evaluate_labels(conf, output, package)
+        if isinstance(package, RegressorPackage):
+            from medcnn.study.regression.evaluation import evaluate_values
+
+            return evaluate_values(conf, output, package)
         from medcnn.study.segmentation.evaluation import evaluate_masks
 
         if conf.subgroups or conf.aggregate != "none" or conf.prevalence:

@@ -25,8 +25,8 @@ log = logging.getLogger("medcnn.train")
 
 USAGE = f"""usage: python -m medcnn.train +task=<name> [setting=value ...]      (or: medcnn train ...)
 
-Train a classifier or a segmenter and review it: a run folder with the model package, metrics with intervals, figures
-and a report.
+Train a classifier, a segmenter or a regression and review it: a run folder with the model package, metrics with
+intervals, figures and a report.
 
 tasks
 {task_list()}
@@ -34,11 +34,13 @@ tasks
 often set
   data=<name> data.root=<folder>     another data set: conf/data, or data=custom with your own manifest.csv
   model=<name>                       plain_cnn, resnet18, resnet34, resnet50, custom; unet, unet_residual
+  model.pretrained=imagenet          start from given weights, or a package; trainer.frozen=body: the last layer alone
   trainer.epochs=30  trainer.batch_cases=32  trainer.learning_rate=1e-3  trainer.max_minutes=15
   plan.patch_px=[...]  trainer.folds=5  transforms.slices=axial     of segmenters; docs/segmentation.md has more
   seed=0   output=runs   tracking.uri=...   tracking.register_as=<name> tracking.alias=champion
   resume=auto | <run folder>         go on with a run that was interrupted
   debug=dry_run | overfit            two steps to see that all works | can it learn 16 cases by heart?
+  debug=learning_rate                tries rates from small to large on a network that is thrown away, suggests one
 
   --cfg job                          print the whole config, every setting there is
   -m setting=a,b                     one run for each value
@@ -67,6 +69,10 @@ def train(conf: TrainConf) -> Path:
             study.make_plan()
 
             with study.tracked() as tracker:
+                if conf.debug == "learning_rate":
+                    study.try_learning_rates(tracker)
+                    return study.run.path
+
                 # Optimisation: the epoch is chosen on validation patients
                 study.fit(tracker)
                 if study.is_helper:
@@ -87,6 +93,10 @@ def _study(conf: TrainConf) -> type[Study]:
         from medcnn.study.segmentation.study import SegmentationStudy
 
         return SegmentationStudy
+    if conf.task.kind == "regression":
+        from medcnn.study.regression.study import RegressionStudy
+
+        return RegressionStudy
     from medcnn.study.classification.study import ClassificationStudy
 
     return ClassificationStudy

@@ -32,12 +32,21 @@ class SetsConf:
 
 
 @dataclass
+class RangeConf:
+    """Of regression: the range around a predicted number, fitted on calib: it holds the truth but for some errors."""
+
+    error: float = number(0.1, above=0, below=1)  # share of the truths that the ranges may miss
+
+
+@dataclass
 class DecisionsConf:
     """Of classifiers: thresholds, calibration and prediction sets, fitted on calib after training."""
 
     operating_point: OperatingPointConf = field(default_factory=OperatingPointConf)
     calibration: str = choice("temperature", "temperature", "vector", "none")  # vector: a scale and offset per class
     sets: SetsConf = field(default_factory=SetsConf)
+    aggregate: str = choice("none", "none", "mean", "max", "noisy_or")  # of a patient's images: decided together too
+    range: RangeConf = field(default_factory=RangeConf)  # of regression
 
 
 def prevalence_problems(prevalence: Mapping[str, float]) -> Iterator[str]:

@@ -23,6 +23,7 @@ class ClassifierConf(ModelConf):
 
     pretrained: str = ""  # imagenet, or where weights, a model package or a run lie; "" starts at random
     weights_folder: str = ""  # where ImageNet's are looked for first; without it the environment's MEDCNN_WEIGHTS
+    new_head: bool = False  # the last layer starts at random even where a package knows the same classes
     volumes: str = choice("auto", "auto", "native", "inflated")  # in 3D; auto: inflated for imagenet, else the family's
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from medcnn.config.decisions import prevalence_problems
+from medcnn.config.explain import USUAL, WAYS
 from medcnn.config.fields import MISSING, choice, number
 from medcnn.config.reading import split_by_problems
 from medcnn.config.verbs import InferenceConf, PrivacyConf
@@ -51,7 +52,7 @@ class PredictConf:
 
     # What is written
     # a picture per case: how it was found out where a classifier looked; of a segmenter the contours
-    explain: str = choice("gradcam", "gradcam", "gradcam++", "occlusion", "integrated_gradients", "none")
+    explain: str = choice(USUAL, *WAYS, "none")
     probabilities: bool = False  # of segmenters: a map for each structure too
     saliency: bool = False  # of classifiers: the heat map on the scan's grid too
     views: bool = True  # volumes that the page can scroll

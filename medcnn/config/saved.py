@@ -17,7 +17,7 @@ from medcnn.config.verbs import TrainConf
 _FREE = ("resume", "output", "tracking", "debug", "trainer.checkpoint_minutes", "trainer.threads", "data.memory_gb")
 _PRIVATE = (
     *("data.root", "output", "privacy.key_file", "cache.folder", "resume", "tracking.uri"),
-    *("model.pretrained", "model.weights_folder"),
+    *("model.pretrained", "model.weights_folder", "model.encoder_weights"),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from medcnn.config.fields import choice, number, numbers
+from medcnn.config.fields import choice, nearest, number, numbers
 
 
 @dataclass
@@ -13,7 +13,8 @@ class IntensityConf:
     """How intensities become network input, each scan by itself."""
 
     # dataset, for segmentation of scans with an absolute scale (CT): by the statistics of the training foreground
-    scale: str = choice("percentiles", "percentiles", "range", "zscore", "dataset")
+    # depth, for classification of masks: how far inside each voxel lies
+    scale: str = choice("percentiles", "percentiles", "range", "zscore", "dataset", "depth")
     low_percentile: float = number(0.5, at_least=0, below=100)  # percentiles -> -1 and 1, clipped a little outside
     high_percentile: float = number(99.5, above=0, at_most=100)
 
@@ -163,10 +164,51 @@ class EraseConf:
     side: float = number(0.3, above=0, at_most=1)  # up to, share of the scan's side
 
 
+# What a policy may choose, and the section that says how far it goes at most.
+POLICY_SECTIONS = {
+    "rotate": "affine",
+    "scale": "affine",
+    "shift": "affine",
+    "low_resolution": "low_resolution",
+    "blur": "blur",
+    "sharpness": "sharpness",
+    "gamma": "gamma",
+    "warp": "warp",
+    "contrast": "contrast",
+    "brightness": "contrast",
+    "bias_field": "bias_field",
+    "motion": "motion",
+    "ghosting": "ghosting",
+    "spikes": "spikes",
+    "noise": "noise",
+}
+_USUAL_CHOICES = ("rotate", "scale", "shift", "blur", "sharpness", "gamma", "contrast", "brightness", "noise")
+
+
+@dataclass
+class PolicyConf:
+    """Classification, after RandAugment: each scan gets `steps` different ones of the choices, all of one strength."""
+
+    steps: int = number(0, at_least=0)  # 0: no policy
+    magnitude: float = number(0.5, at_least=0, at_most=1)  # 1: as far as the settings of each step go
+    choices: list[str] = field(default_factory=lambda: list(_USUAL_CHOICES))
+    mirror_axes: list[int] = numbers([])  # a mirror along each of these is a choice too; only where anatomy allows it
+
+    def problems(self) -> Iterator[str]:
+        for name in sorted({name for name in self.choices if name not in POLICY_SECTIONS}):
+            near = nearest(name, list(POLICY_SECTIONS))
+            yield f"choices: {name!r} is not one of {', '.join(POLICY_SECTIONS)}.{near}"
+        if len(set(self.choices)) < len(self.choices):
+            yield f"choices: different ones, got {self.choices}"
+        if self.steps > (most := len(self.choices) + len(self.mirror_axes)):
+            yield f"steps: a scan gets different ones of the {most} choices, so at most {most}, got {self.steps}"
+
+
 @dataclass
 class RandomConf:
-    """The random steps, in the order in which they run. Each is off at probability 0."""
+    """The random steps, in the order in which they run. Each is off at probability 0, unless the policy chooses it."""
 
+    policy: PolicyConf = field(default_factory=PolicyConf)
     mirror: MirrorConf = field(default_factory=MirrorConf)
     affine: AffineConf = field(default_factory=AffineConf)
     elastic: ElasticConf = field(default_factory=ElasticConf)
@@ -183,6 +225,18 @@ class RandomConf:
     noise: NoiseConf = field(default_factory=NoiseConf)
     erase: EraseConf = field(default_factory=EraseConf)
     clip: float = number(0.0, at_least=0)  # at the end, intensities beyond ±clip are cut off; 0 leaves them
+
+    def problems(self) -> Iterator[str]:
+        """A step is switched by its own probability or by the policy."""
+        if not self.policy.steps:
+            return
+        chosen = {POLICY_SECTIONS[name] for name in self.policy.choices if name in POLICY_SECTIONS}
+        chosen |= {"mirror"} if self.policy.mirror_axes else set()
+        for section in sorted(name for name in chosen if getattr(self, name).probability > 0):
+            yield (
+                f"{section}.probability: policy.choices has this step already; set it to 0, or take a policy whole "
+                f"(transforms=xray_policy, transforms=mri_policy)"
+            )
 
 
 @dataclass
@@ -204,7 +258,8 @@ class TransformsConf:
             yield f"spacing_mm: needs {len(self.size_px)} numbers as size_px has, got {self.spacing_mm}"
         if len(self.spacing_mm) not in (0, 2, 3):
             yield f"spacing_mm: two numbers for pictures or three for volumes, got {self.spacing_mm}"
-        dims, axes = len(self.size_px) or 3, self.random.mirror.axes
-        if not all(-dims <= axis < dims for axis in axes) or len({axis % dims for axis in axes}) < len(axes):
-            has = "as size_px has" if self.size_px else "in volumes of"
-            yield f"random.mirror.axes: different ones from {-dims} to {dims - 1}, {has} {dims}, got {axes}"
+        dims, random = len(self.size_px) or 3, self.random
+        for name, axes in {"mirror.axes": random.mirror.axes, "policy.mirror_axes": random.policy.mirror_axes}.items():
+            if not all(-dims <= axis < dims for axis in axes) or len({axis % dims for axis in axes}) < len(axes):
+                has = "as size_px has" if self.size_px else "in volumes of"
+                yield f"random.{name}: different ones from {-dims} to {dims - 1}, {has} {dims}, got {axes}"

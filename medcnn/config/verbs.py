@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from medcnn.config.data import DataConf
-from medcnn.config.decisions import DecisionsConf, prevalence_problems
+from medcnn.config.data import DataConf, QuantityConf
+from medcnn.config.decisions import DecisionsConf, RangeConf, prevalence_problems
+from medcnn.config.explain import USUAL, ways_problems
 from medcnn.config.fields import MISSING, choice, number, numbers
 from medcnn.config.losses import LossConf
 from medcnn.config.model import ModelConf, UNetConf
 from medcnn.config.planning import PlanConf
 from medcnn.config.reading import LAYOUTS, split_by_problems
-from medcnn.config.trainer import TrainerConf
+from medcnn.config.trainer import REGRESSION_LOSSES, TrainerConf
 from medcnn.config.transforms import TransformsConf
 
 
@@ -22,7 +23,7 @@ class TaskConf:
     """What is learnt. The kind decides which file in medcnn/tasks serves it."""
 
     name: str = MISSING
-    kind: str = choice("classification", "classification", "segmentation")
+    kind: str = choice("classification", "classification", "segmentation", "regression")
     intended_use: str = "Research on images like those it was trained on. Not for clinical decisions."
 
 
@@ -86,18 +87,24 @@ class TrainConf:
     tracking: TrackingConf = field(default_factory=TrackingConf)
     privacy: PrivacyConf = field(default_factory=PrivacyConf)
     cache: CacheConf = field(default_factory=CacheConf)
+    explain: list[str] = field(default_factory=lambda: [USUAL])  # heat maps of classifiers that the report examines
     seed: int = number(0, at_least=0)
     nsd_tolerance_mm: float = number(1.0, above=0)  # of segmentation: surfaces this near agree
     output: str = "runs"
     resume: str = ""  # auto, or a run folder
-    debug: str = choice("none", "none", "dry_run", "overfit")
+    debug: str = choice("none", "none", "dry_run", "overfit", "learning_rate")
 
     def problems(self) -> Iterator[str]:
         if self.debug != "none" and self.resume:
             yield f"resume: a debug={self.debug} run starts fresh; leave resume out"
-        if self.trainer.mixup_alpha and self.debug == "overfit":
-            yield "trainer.mixup_alpha: must be 0 with debug=overfit, which wants to see a loss of zero"
+        for name in ("mixup_alpha", "cutmix_alpha"):
+            if getattr(self.trainer, name) and self.debug == "overfit":
+                yield f"trainer.{name}: must be 0 with debug=overfit, which wants to see a loss of zero"
+        if self.trainer.frozen != "none" and self.debug == "overfit":
+            yield "trainer.frozen: must be none with debug=overfit, which asks whether the whole network can learn"
         yield from self._task_problems()
+        yield from self._transfer_problems()
+        yield from ways_problems(self.explain)
 
     def _task_problems(self) -> Iterator[str]:
         """What one kind of task can do and another cannot."""
@@ -105,18 +112,94 @@ class TrainConf:
         if outlines != isinstance(self.model, UNetConf) and self.model.name != "custom":
             wanted = "unet or unet_residual" if outlines else "a classifier, as plain_cnn or resnet18"
             yield f"model: {self.model.name} does not fit a task of {self.task.kind}; take {wanted}"
-        if outlines != (trainer.metric == "dice"):
-            wanted = "dice" if outlines else "auroc or another metric of classifiers"
+        wanted_metric = {"segmentation": "dice", "regression": "mae"}.get(self.task.kind)
+        if trainer.metric != wanted_metric if wanted_metric else trainer.metric in ("dice", "mae"):
+            wanted = wanted_metric or "auroc or another metric of classifiers"
             yield f"trainer.metric: a task of {self.task.kind} is chosen by {wanted}"
+        if self.data.covariates and self.task.kind != "classification":
+            yield f"data.covariates: are for classifiers; a task of {self.task.kind} takes the image alone"
         if outlines:
             if self.decisions != DecisionsConf():
                 yield "decisions: are for classifiers; a segmenter has none"
-            if trainer.mixup_alpha or trainer.label_smoothing:
-                yield "trainer: mixup_alpha and label_smoothing are for classifiers; see loss.label_smoothing"
+            if trainer.mixup_alpha or trainer.cutmix_alpha or trainer.label_smoothing:
+                names = "mixup_alpha, cutmix_alpha and label_smoothing"
+                yield f"trainer: {names} are for classifiers; see loss.label_smoothing"
+            if self.transforms.random.policy.steps:
+                yield "transforms.random.policy: is for classifiers; a segmenter has transforms.random step by step"
+            if self.transforms.intensity.scale == "depth":
+                yield "transforms.intensity.scale: depth is of masks that are classified; a segmenter takes scans"
         else:
-            yield from self._classifier_problems()
+            yield from self._whole_scan_problems()
+        if self.task.kind == "regression":
+            yield from self._regression_problems()
+        else:
+            yield from self._not_regression_problems()
+        yield from self._answer_problems()
 
-    def _classifier_problems(self) -> Iterator[str]:
+    def _answer_problems(self) -> Iterator[str]:
+        """Classes, grades, and the losses and metrics that are theirs."""
+        trainer, grades = self.trainer, self.data.answers == "grades"
+        if self.task.kind != "classification" and grades:
+            yield f"data.answers: grades are a classifier's; a task of {self.task.kind} has none"
+        if self.task.kind == "segmentation" and trainer.loss != "auto":
+            yield "trainer.loss: is of classifiers and regression; the losses of a segmenter are loss.*"
+        elif trainer.loss == "coral" and not grades:
+            yield "trainer.loss: coral is for grades. Add data.answers=grades and data.class_names, the lowest first"
+        elif trainer.loss == "asymmetric" and grades:
+            yield "trainer.loss: asymmetric is for several labels a case; grades have coral, cross_entropy and focal"
+        if trainer.metric == "quadratic_kappa" and not grades:
+            yield "trainer.metric: quadratic_kappa is for grades. Add data.answers=grades, or take auroc"
+
+    def _regression_problems(self) -> Iterator[str]:
+        """What has no meaning where a number is predicted."""
+        trainer = self.trainer
+        if trainer.loss not in ("auto", *REGRESSION_LOSSES):
+            yield f"trainer.loss: {trainer.loss} is of classifiers; a regression has {', '.join(REGRESSION_LOSSES)}"
+        if self.decisions != DecisionsConf(range=self.decisions.range):
+            yield "decisions: operating_point, calibration, sets are of classifiers; a regression has decisions.range"
+        for name, is_set in {
+            "label_smoothing": trainer.label_smoothing > 0,
+            "cutmix_alpha": trainer.cutmix_alpha > 0,
+            "class_weighting": trainer.class_weighting != "none",
+            "sampling": trainer.sampling != "shuffled",
+        }.items():
+            if is_set:
+                yield f"trainer.{name}: is for classes; a regression has none. Leave it out"
+        if self.explain not in ([], [USUAL]):
+            yield "explain: the report of a regression examines no heat maps; predict explain= draws them. Leave it out"
+        if self.data.class_names or self.data.class_codes:
+            yield "data.class_names, data.class_codes: a regression has no classes; it has data.quantity"
+
+    def _not_regression_problems(self) -> Iterator[str]:
+        """What only a regression has."""
+        if self.trainer.loss in REGRESSION_LOSSES:
+            yield f"trainer.loss: {self.trainer.loss} is of task.kind=regression, as +task=xray_value"
+        if self.data.quantity != QuantityConf():
+            yield "data.quantity: is of task.kind=regression, as +task=xray_value"
+        if self.decisions.range != RangeConf():
+            yield "decisions.range: is of task.kind=regression, as +task=xray_value"
+
+    def _transfer_problems(self) -> Iterator[str]:
+        """Layers are held back, or learn slowly, for the sake of what they know already."""
+        trainer = self.trainer
+        if isinstance(self.model, UNetConf):
+            why = "is for classifiers; every layer of a segmenter learns. Leave it out"
+        elif self.model.name == "custom":
+            why = "medcnn does not know the layers of a network of your own. Leave it out, and hold them in your module"
+        elif not getattr(self.model, "pretrained", ""):
+            why = "layers that start at random have to learn. Set model.pretrained=imagenet, or where weights lie"
+        else:
+            return
+        for name, is_set in {
+            "frozen": trainer.frozen != "none",
+            "unfreeze_epochs": trainer.unfreeze_epochs > 0,
+            "layer_decay": trainer.layer_decay < 1,
+        }.items():
+            if is_set:
+                yield f"trainer.{name}: {why}"
+
+    def _whole_scan_problems(self) -> Iterator[str]:
+        """Of classifiers and regression, whose network sees a whole scan at once."""
         transforms = self.transforms
         if not transforms.size_px:
             yield "transforms.size_px: a classifier needs the grid that it sees, for example [96,96]"
@@ -148,6 +231,7 @@ class EvaluateConf:
     seed: int = number(0, at_least=0)
 
     # Of classifiers
+    explain: list[str] = field(default_factory=lambda: [USUAL])  # heat maps that the report examines; [] for none
     subgroups: list[str] = field(default_factory=list)  # free columns of the manifest; the report shows their values
     age_edges: list[float] = numbers([18.0, 40.0, 60.0, 80.0], above=0)  # years that cut ages into groups
     aggregate: str = choice("none", "none", "mean", "max", "noisy_or")  # to one answer per patient
@@ -160,6 +244,7 @@ class EvaluateConf:
         if not self.age_edges or any(a >= b for a, b in pairwise(self.age_edges)):
             yield f"age_edges: must rise, got {self.age_edges}"
         yield from prevalence_problems(self.prevalence)
+        yield from ways_problems(self.explain)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from medcnn.explain.sanity import Sanity, sanity
 Probability = Callable[[Image], npt.NDArray[np.float64]]  # scans (n, C, *size) -> (n, K), of the model as a whole
 
 MOST_CASES = 8
-_LARGE_VOX = 2**16  # from here a pass is dear, and fewer curves must do
+LARGE_VOX = 2**16  # from here a pass is dear, and fewer curves must do
 _SLOW = 2  # cases, for explainers that need many passes a map
 
 
@@ -57,7 +57,7 @@ def examine(
     """
     images, indices = images[:MOST_CASES], list(class_indices[:MOST_CASES])
     heats = explainer.heat(networks, images, indices)
-    large = prod(images.shape[2:]) >= _LARGE_VOX
+    large = prod(images.shape[2:]) >= LARGE_VOX
     steps, random_maps = (10, 2) if large else (20, 4)
     cases = [
         faithfulness(_of_class(probability, index), image, heat, steps=steps, random_maps=random_maps, seed=seed)

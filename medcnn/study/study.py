@@ -23,10 +23,13 @@ from medcnn.data.dataset import Dataset, write_used_manifest
 from medcnn.data.manifest import Case
 from medcnn.data.mask_dataset import MaskDataset
 from medcnn.data.privacy import Keyring, key_file
+from medcnn.data.value_dataset import ValueDataset
 from medcnn.debugging import debugged
 from medcnn.errors import NoSpaceError, UserError
 from medcnn.run_folder import RunFolder, locked, log_to_file, log_to_terminal, new_run, unfinished_runs, writing
+from medcnn.study.learning_rates import report_rates
 from medcnn.study.members import MemberTrackers
+from medcnn.study.starting import find_start, pin
 from medcnn.tracking.environment import environment
 from medcnn.tracking.sweep import sweep_dead
 from medcnn.tracking.tracker import Tracker, open_tracker
@@ -34,6 +37,7 @@ from medcnn.training.fit import fit
 from medcnn.training.interruption import Interruption
 from medcnn.training.job import Job
 from medcnn.training.progress import TrainingProgress, in_minutes
+from medcnn.training.rate_range import range_test
 from medcnn.training.state import TrainingState
 
 log = logging.getLogger("medcnn.train")
@@ -69,8 +73,10 @@ class Study(ABC):
             run = _run_to_resume(conf, output)
             resumes = run is not None
             if run is None:
+                found = find_start(conf, output)
                 run = new_run(output, conf.task.name)
                 save_config(conf, run.config)
+                pin(found, run.path)
             keyring = Keyring.at(key_file(conf.privacy.key_file, output))
         announce(run.path, resumes=resumes)
         log.info("%s %s", "going on with" if resumes else "run folder", _shown(run.path))
@@ -121,7 +127,7 @@ class Study(ABC):
 
     @property
     @abstractmethod
-    def dataset(self) -> Dataset | MaskDataset:
+    def dataset(self) -> Dataset | MaskDataset | ValueDataset:
         """What was loaded."""
 
     @property
@@ -147,6 +153,10 @@ class Study(ABC):
         best = self.state.best_epoch + 1
         chosen = f", best at epoch {best}" if self.conf.trainer.keep == "best" and best else ", last weights kept"
         log.info("trained in %s%s", in_minutes(self.state.seconds), chosen)
+
+    def try_learning_rates(self, tracker: Tracker) -> None:
+        """Instead of a training: which rate it should have. Raises TrainingError."""
+        report_rates(range_test(self.job(TrainingProgress(lambda member: tracker))), self.run)
 
     # Tracking
 
@@ -249,6 +259,8 @@ def _run_to_resume(conf: TrainConf, output: Path) -> RunFolder | None:
 
 def _worth_comparing(key: str, value: object) -> bool:
     private = ("data.root", "data.manifest", "output", "privacy.", "cache.", "resume", "tracking.", "task.intended_use")
+    if key in ("model.pretrained", "model.weights_folder", "model.encoder_weights") and value != "imagenet":
+        return False  # a path
     return not key.startswith(private) and value not in ("", [], {}, None)
 
 

@@ -138,7 +138,7 @@ def test_what_is_missing_stands_beside_what_is_wrong() -> None:
         ("data.class_names=[a]", "at least two"),
         ("data.splits={val: 0.5, test: 0.4}", "must leave patients to train on"),
         ("model.kernel_px=4", "must be odd"),
-        ("task=nothing", "it has mri_cls, mri_seg, xray_cls, xray_seg"),
+        ("task=nothing", "it has mri_cls, mri_seg, shape_cls, xray_cls, xray_seg"),
     ],
 )
 def test_one_wrong_word_says_what_to_type(word: str, expected: str) -> None:

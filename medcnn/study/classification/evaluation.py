@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from medcnn.config.verbs import EvaluateConf
 from medcnn.data.cache import Cache
+from medcnn.data.covariates import with_covariates
 from medcnn.data.dataset import Dataset, in_words, open_dataset, prepare_dataset
 from medcnn.data.labels import Labels
 from medcnn.data.prepared import Prepared
@@ -21,6 +22,7 @@ from medcnn.evaluation.subgroups import SubgroupResult
 from medcnn.model_package.classifier import ClassifierPackage
 from medcnn.reporting.page import Report, Section, SplitSummary, write_report
 from medcnn.reporting.tables import show_results
+from medcnn.study.classification.explanations import explained, explanations_section
 from medcnn.study.classification.per_patient import per_patient, require_patients
 from medcnn.study.classification.review import Measured, draw, measure, worst_cases, write_predictions
 from medcnn.study.classification.subgroups import (
@@ -63,7 +65,10 @@ def _evaluated(conf: EvaluateConf, package: ClassifierPackage, labels: Labels, p
     images, subgroups = None, None
     if (rule := _rule(conf)) is not None:
         images = measured
-        measured = per_patient(images, labels, package.classifier.rule, rule, seed=seed, resamples=resamples)
+        fitted = package.description.patients
+        measured = per_patient(
+            images, labels, package.classifier.rule, rule, fitted=fitted, seed=seed, resamples=resamples
+        )
         metrics["aggregate"] = {
             "rule": rule, "images": len(images.prepared), "patients": len(measured.prepared),
             "per_image": images.result.as_json(),
@@ -95,6 +100,8 @@ def _prepared(conf: EvaluateConf, output: Path, package: ClassifierPackage) -> t
     require_columns(cases, conf.subgroups, conf.age_edges)
     if (rule := _rule(conf)) is not None:
         require_patients(cases, labels, rule)
+    if description.covariates is not None:
+        description.covariates.vectors(cases)  # what is missing is said before any scan is read
     prepared = prepare_dataset(
         dataset,
         conf.data,
@@ -107,7 +114,7 @@ def _prepared(conf: EvaluateConf, output: Path, package: ClassifierPackage) -> t
     log.info("data: %s", in_words(dataset.counts()))
     for case, rejection in prepared.rejected:
         log.warning("left out %s: %s", case.case_id, rejection)
-    return dataset, prepared
+    return dataset, with_covariates(prepared, description.covariates)
 
 
 def _write(conf: EvaluateConf, output: Path, package: ClassifierPackage, found: Evaluated) -> None:
@@ -118,6 +125,9 @@ def _write(conf: EvaluateConf, output: Path, package: ClassifierPackage, found: 
         write_predictions(output / "images.csv", [found.images], keyring)
     sections = [Section("Results", draw(measured, output / "figures"))]
     sections += write_subgroups(output, groups, measured.split) if groups else []
+    shown = found.images or measured
+    made = explained(package.classifier, shown.prepared, shown.split, conf.explain, seed=conf.seed)
+    sections += [explanations_section(made, output / "figures")] if made else []
     of_patients = " Of each patient the first image is shown." if found.images else ""
     report = Report(
         title=f"Evaluation on {conf.data.name}, {measured.split}",

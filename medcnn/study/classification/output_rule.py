@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from medcnn.config.decisions import DecisionsConf
 from medcnn.config.errors import ConfigError
-from medcnn.evaluation.arrays import Kind
+from medcnn.evaluation.arrays import ONE_OF_SEVERAL, Kind
 from medcnn.evaluation.calibration import apply_temperature, fit_temperature
 from medcnn.evaluation.conformal import CLAIMABLE, Coverage, Method, fit_conformal
 from medcnn.evaluation.operating_point import Goal, OperatingPoint, Side, operating_points
@@ -37,11 +37,12 @@ class FitCases:
 
 def check_decisions(conf: DecisionsConf, kind: Kind) -> None:
     """Raise ConfigError where these classes have no such decisions, before anything is trained."""
-    if kind == "multiclass" and conf.operating_point.side != "balanced":
+    if kind in ONE_OF_SEVERAL and conf.operating_point.side != "balanced":
+        decided = "the median grade" if kind == "ordinal" else "the most probable one"
         raise ConfigError(
             [
-                "decisions.operating_point: of several classes that exclude each other the most probable one is "
-                "decided, without a threshold. Leave it out"
+                f"decisions.operating_point: of several classes that exclude each other {decided} is decided, "
+                "without a threshold. Leave it out"
             ]
         )
 
@@ -68,7 +69,7 @@ def _calibrated(rule: OutputRule, cases: FitCases, conf: DecisionsConf) -> tuple
 
 
 def _decided(rule: OutputRule, cases: FitCases, conf: DecisionsConf, seed: int) -> tuple[OutputRule, list[str]]:
-    if rule.kind == "multiclass":
+    if rule.kind in ONE_OF_SEVERAL:
         return rule, []
     goal = Goal(cast(Side, conf.operating_point.side), conf.operating_point.wanted)
     points = operating_points(

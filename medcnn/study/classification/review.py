@@ -17,16 +17,19 @@ from medcnn.data.prepared import Prepared
 from medcnn.data.privacy import Keyring
 from medcnn.errors import DataError
 from medcnn.evaluation.classification import ClassificationResult, evaluate_classification
+from medcnn.evaluation.decisions import decide
 from medcnn.evaluation.prediction_sets import PredictionSets
 from medcnn.explain.gradcam import grad_cam, has_maps
 from medcnn.inference.classifier import Classifier, OutputRule
 from medcnn.reporting.confusion_figure import confusion_figure
 from medcnn.reporting.figures import SavedFigure, save
+from medcnn.reporting.ordinal_figure import ordinal_figure
 from medcnn.reporting.page import CaseCard
 from medcnn.reporting.probability_figures import reliability_figure, score_figure
 from medcnn.reporting.ranking_figures import precision_recall_figure, roc_figure
 from medcnn.reporting.sets_figure import sets_figure
 from medcnn.study.classification.output_rule import FitCases, fitted_rule, measured_sets
+from medcnn.study.scan_pictures import middle_plane, picture
 
 _CHUNK = 512  # prepared scans taken into memory at once
 
@@ -48,10 +51,8 @@ class Measured:
 
 def logits_of(classifier: Classifier, prepared: Prepared) -> npt.NDArray[np.float64]:
     """(n, K) of every prepared case, in memory bounded by a chunk."""
-    parts = [
-        classifier.logits(prepared.images[list(range(start, min(start + _CHUNK, len(prepared))))])
-        for start in range(0, len(prepared), _CHUNK)
-    ]
+    chunks = [list(range(start, min(start + _CHUNK, len(prepared)))) for start in range(0, len(prepared), _CHUNK)]
+    parts = [classifier.logits(prepared.images[chunk], prepared.covariates_of(chunk)) for chunk in chunks]
     return np.concatenate(parts) if parts else np.zeros((0, len(classifier.rule.class_names)))
 
 
@@ -156,7 +157,7 @@ def draw(measured: Measured, folder: Path) -> list[SavedFigure]:
     figures = {
         "roc": roc_figure(result, split=split),
         "precision_recall": precision_recall_figure(result, split=split),
-        "confusion": confusion_figure(result, split=split),
+        "confusion": (ordinal_figure if result.kind == "ordinal" else confusion_figure)(result, split=split),
         "calibration": reliability_figure(result, split=split),
         "scores": score_figure(result, measured.probability, answers, split=split),
     }
@@ -178,9 +179,11 @@ def worst_cases(measured: Measured, classifier: Classifier, keyring: Keyring, *,
 
 
 def _card(measured: Measured, index: int, classifier: Classifier, keyring: Keyring) -> CaseCard:
-    case, image = measured.prepared.cases[index], measured.prepared.images[[index]][0]
-    shown = int(measured.probability[index].argmax())
-    heat = grad_cam(classifier.networks[0], image, shown) if has_maps(classifier.networks[0]) else None
+    prepared = measured.prepared
+    case, image = prepared.cases[index], prepared.images[[index]][0]
+    shown = _shown_class(measured, index)
+    networks, images = classifier.for_explainers(image[None], prepared.covariates_of([index]))
+    heat = grad_cam(networks[0], images[0], shown) if has_maps(networks[0]) else None
     plane = middle_plane(heat if heat is not None else np.abs(image[0]))
     return CaseCard(
         case_id=case.case_id,
@@ -194,15 +197,7 @@ def _card(measured: Measured, index: int, classifier: Classifier, keyring: Keyri
     )
 
 
-def middle_plane(heat: npt.NDArray[np.float32]) -> int:
-    """The slice along the last axis with most heat; of a picture 0."""
-    return int(heat.sum(axis=(0, 1)).argmax()) if heat.ndim == 3 else 0
-
-
-def picture(image: npt.NDArray[np.float32], plane: int) -> npt.NDArray[np.float32]:
-    """(C, *size) as one (H, W) picture: the first channel; of a volume (axes growing to R, A, S) an axial plane.
-
-    Hung as radiologists do: anterior up, the patient's right side on the left.
-    """
-    first = image[0]
-    return first if first.ndim == 2 else np.ascontiguousarray(first[::-1, ::-1, plane].T)
+def _shown_class(measured: Measured, index: int) -> int:
+    """Whose heat is drawn: the most probable class, or the grade that is decided."""
+    row = measured.probability[[index]]
+    return int(decide(row, "ordinal")[0] if measured.result.kind == "ordinal" else row[0].argmax())
