@@ -25,7 +25,7 @@ from medcnn.config.predict import PredictConf
 
 if TYPE_CHECKING:
     from medcnn.batch.about import About
-    from medcnn.batch.cases import CaseList
+    from medcnn.batch.cases import CaseList, Takes
     from medcnn.batch.engine import Engine
     from medcnn.batch.folder import Finished
     from medcnn.batch.ledger import Row
@@ -200,7 +200,7 @@ def _opened(engine: Engine) -> About:
 
 
 def _listed(conf: PredictConf, about: About, keyring: Keyring) -> CaseList:
-    from medcnn.batch.cases import Takes, list_cases
+    from medcnn.batch.cases import list_cases
     from medcnn.batch.selection import Selection, fit_in_words, read_references
 
     said = time.monotonic()
@@ -220,7 +220,7 @@ def _listed(conf: PredictConf, about: About, keyring: Keyring) -> CaseList:
         split_by=conf.split_by,
         reading=about.reading,
         selection=selection,
-        takes=Takes(about.expects, about.spatial_dims),
+        takes=_takes(about, asked.manifest),
         report=report,
     )
     log.info("found %d cases; %d files are no scans", len(listed.cases), len(listed.skipped))
@@ -235,6 +235,23 @@ def _listed(conf: PredictConf, about: About, keyring: Keyring) -> CaseList:
     return listed
 
 
+def _takes(about: About, manifest: str) -> Takes:
+    """What the model takes, with its covariates and the patients as the manifest has them."""
+    from medcnn.batch.cases import Takes
+    from medcnn.batch.covariates import Beside, read_cells
+    from medcnn.batch.patients import read_patients
+    from medcnn.data.covariates import Covariates
+
+    table = Path(manifest).expanduser()
+    beside = None
+    if about.covariates is not None:
+        spec = Covariates.from_json(about.covariates)
+        log.info("beside each image the model takes %s", spec.in_words())
+        beside = Beside(spec, read_cells(table, spec) if manifest else {})
+    patients = read_patients(table) if manifest and about.patients is not None else {}
+    return Takes(about.expects, about.spatial_dims, beside, patients)
+
+
 def _told(output: Path, listed: CaseList, about: About, finished: Finished, seconds: float) -> Predicted:
     from medcnn.batch.progress import in_words
     from medcnn.batch.results_page import PAGE
@@ -245,7 +262,7 @@ def _told(output: Path, listed: CaseList, about: About, finished: Finished, seco
         log.info("%s", line)
     if finished.computed:
         log.info("took %s, %.1f cases a second", in_words(seconds), finished.computed / max(seconds, 1e-3))
-    for word, name in (("table", "predictions.csv"), ("page", PAGE)):
+    for word, name in (("table", "predictions.csv"), ("patients", "patients.csv"), ("page", PAGE)):
         if (output / name).is_file():
             log.info("%-8s %s", word, output / name)
     return Predicted(output, finished.rows, len(listed.skipped), finished.computed, exit_code(finished.rows))

@@ -3,10 +3,12 @@
     model = mlflow.pyfunc.load_model("models:/xr@champion")
     model.predict(pandas.DataFrame([{"path": "ward3/scan.dcm"}]))
 
-A row of input has a `path` below the folder MEDCNN_SERVE_ROOT, or a file's `bytes` (raw, or base64 text).
-Each row of input gives one row, its reason empty when all is well. Of a classifier: case_id, decision, confidence,
-p.<class> ..., reason. Of a segmenter: case_id, volume_ml.<structure> ..., expected_dice.<structure> ..., reason; masks
-are files, which predict writes.
+A row of input has a `path` below the folder MEDCNN_SERVE_ROOT, or a file's `bytes` (raw, or base64 text), and by its
+name each covariate that a classifier takes beside the image.
+Each row of input gives one row, its reason empty when all is well. Of a classifier: case_id, decision, confidence, set
+(the classes that the scan may have, where the model makes prediction sets), p.<class> ..., reason. Of a segmenter:
+case_id, volume_ml.<structure> ..., expected_dice.<structure> ..., reason; masks are files, which predict writes. Of a
+regression: case_id, value, low, high, unit, reason.
 Imports mlflow and pandas; torch and MONAI only once a model is loaded.
 """
 
@@ -33,12 +35,13 @@ if TYPE_CHECKING:
     from medcnn.data.privacy import Keyring
     from medcnn.model_package.classifier import ClassifierPackage
     from medcnn.model_package.opening import ModelPackage
+    from medcnn.model_package.regressor import RegressorPackage
     from medcnn.model_package.segmenter import SegmenterPackage
     from medcnn.scan import Scan
 
 ROOT_VARIABLE = "MEDCNN_SERVE_ROOT"
 KEY_VARIABLE = "MEDCNN_KEY_FILE"
-FIRST_COLUMNS = ["case_id", "decision", "confidence"]
+FIRST_COLUMNS = ["case_id", "decision", "confidence", "set"]
 
 
 class ScanModel(PythonModel):
@@ -58,6 +61,7 @@ class ScanModel(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row for each row of input, in the same order; a row that cannot be read says why and has no numbers."""
+        from medcnn.model_package.regressor import RegressorPackage
         from medcnn.model_package.segmenter import SegmenterPackage
 
         rows = [self._row(row) for row in pd.DataFrame(model_input).to_dict("records")]
@@ -65,12 +69,15 @@ class ScanModel(PythonModel):
             names = self.package.segmenter.rule.names
             numbers = [f"{what}.{name}" for what in ("volume_ml", "expected_dice") for name in names]
             return pd.DataFrame(rows, columns=["case_id", *numbers, "reason"])
+        if isinstance(self.package, RegressorPackage):
+            return pd.DataFrame(rows, columns=["case_id", "value", "low", "high", "unit", "reason"])
         classes = [name for name in dict.fromkeys(key for row in rows for key in row) if name.startswith("p.")]
         return pd.DataFrame(rows, columns=[*FIRST_COLUMNS, *classes, "reason"])
 
     def _row(self, row: dict[Hashable, Any]) -> dict[str, object]:
         from medcnn.errors import DataError
         from medcnn.io.read import read_scan
+        from medcnn.model_package.regressor import RegressorPackage
         from medcnn.model_package.segmenter import SegmenterPackage
         from medcnn.scan import ScanRejected
 
@@ -78,20 +85,34 @@ class ScanModel(PythonModel):
         try:
             with _located(row) as (root, reference, name):
                 scan = read_scan(root, reference)
-            answer = _measured(package, scan) if isinstance(package, SegmenterPackage) else _decided(package, scan)
+            if isinstance(package, SegmenterPackage):
+                answer = _measured(package, scan)
+            elif isinstance(package, RegressorPackage):
+                answer = _valued(package, scan)
+            else:
+                answer = _decided(package, scan, row)
         except (ScanRejected, DataError) as error:  # unreadable, or nothing this model takes
             return {"case_id": "", "decision": "", "confidence": None, "reason": str(error)}
         return {"case_id": self.names.case_id(scan.identity, name), **answer}
 
 
-def _decided(package: ClassifierPackage, scan: Scan) -> dict[str, object]:
-    answer = package.predict_scan(scan)
+def _decided(package: ClassifierPackage, scan: Scan, row: dict[Hashable, Any]) -> dict[str, object]:
+    from medcnn.batch.columns import set_words
+
+    answer = package.predict_scan(scan, {str(name): str(value) for name, value in row.items() if value is not None})
     return {
         "decision": answer.decision,
         "confidence": answer.confidence,
+        "set": set_words(answer.conformal_set) or "",
         **{f"p.{label}": value for label, value in answer.probability.items()},
         "reason": answer.reason,
     }
+
+
+def _valued(package: RegressorPackage, scan: Scan) -> dict[str, object]:
+    answer = package.predict_scan(scan)
+    unit = package.regressor.rule.unit
+    return {"value": answer.value, "low": answer.low, "high": answer.high, "unit": unit, "reason": answer.reason}
 
 
 def _measured(package: SegmenterPackage, scan: Scan) -> dict[str, object]:

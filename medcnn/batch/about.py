@@ -9,20 +9,27 @@ from typing import Any, Literal
 from medcnn.inference.expectation import Expectation
 from medcnn.io.options import Reading
 
+Kind = Literal["classification", "segmentation", "regression"]
+
 
 @dataclass(frozen=True)
 class About:
     """Sent as JSON by the process that opened the model.
 
     model, settings  digests: of the package, and of what else decides an answer
-    names            classes, or structures
+    names            classes, or structures, or the one quantity
     codes            class or structure -> SNOMED CT code
     spatial_dims     of the scans that it takes
     needs            what decides the cost of a case, as medcnn.batch.estimate.ModelNeeds has it
+    explained        what was found out about a classifier's heat maps, or that nothing was
+    covariates       what the model takes beside each image, as model.json has it
+    unit, digits, range  of a regression: its unit, decimals that mean something, what its ranges promise in words
+    coverage         the chance to hold the truth that they promise; None where they promise nothing
+    patients         how scans of a patient are answered together: aggregate, kind, limits (thresholds, in order)
     seconds_per_tile  measured for a dry run only
     """
 
-    kind: Literal["classification", "segmentation"]
+    kind: Kind
     model: str
     settings: str
     task: str
@@ -33,13 +40,20 @@ class About:
     reading: Reading
     expects: Expectation
     members: int = 1
+    explained: str = ""
     needs: dict[str, Any] = field(default_factory=dict)
+    covariates: list[dict[str, Any]] | None = None
+    patients: dict[str, Any] | None = None
+    unit: str = ""
+    digits: int = 0
+    range: str = ""
+    coverage: float | None = None
     seconds_per_tile: float | None = None
 
     @property
     def noun(self) -> str:
         """What the summary counts."""
-        return "masks" if self.kind == "segmentation" else "decisions"
+        return {"segmentation": "masks", "regression": "values"}.get(self.kind, "decisions")
 
     def as_json(self) -> dict[str, Any]:
         """For another process."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from medcnn.batch.answers import Shown, overlay
+from medcnn.batch.answers import Shown, WholeScanPackage, overlay
 from medcnn.batch.case_view import case_view_js
 from medcnn.batch.dicom_results import DicomResults, Objects
 from medcnn.batch.ledger import Row
@@ -19,11 +19,13 @@ from medcnn.batch.results import OVERLAYS, THUMBNAILS, VIEWS, Results
 from medcnn.batch.saliency import write_saliency
 from medcnn.batch.thumbnail import thumbnail
 from medcnn.batch.view import Heat
+from medcnn.config.explain import USUAL
 from medcnn.config.predict import PredictConf
 from medcnn.explain.build import build_explainer
 from medcnn.inference.prediction import Prediction
 from medcnn.inference.quality_flags import decision_flags
 from medcnn.model_package.classifier import ClassifierPackage
+from medcnn.model_package.regressor import RegressorPackage
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,14 @@ class Wanted:
     def of(cls, conf: PredictConf) -> Wanted:
         """As the config says."""
         objects = Objects("none", conf.dicom_sr, conf.dicom_sc)
-        explainer = "gradcam" if conf.explain == "none" else conf.explain
+        explainer = USUAL if conf.explain == "none" else conf.explain
         return cls(conf.explain != "none", conf.views, conf.saliency, objects, explainer)
 
 
 class AnswerFiles:
     """Writes them."""
 
-    def __init__(self, package: ClassifierPackage, root: Path, results: Results, wanted: Wanted) -> None:
+    def __init__(self, package: WholeScanPackage, root: Path, results: Results, wanted: Wanted) -> None:
         self.package, self.root, self.results, self.wanted = package, root, results, wanted
         self.explainer = build_explainer(wanted.explainer)
         self._dicom = DicomResults.of(package, results, wanted.objects)
@@ -62,7 +64,7 @@ class AnswerFiles:
         wrong is the case's own.
         """
         began, written = time.perf_counter(), list[str]()
-        if said.decision:
+        if said.decision and isinstance(self.package, ClassifierPackage):
             said = replace(said, flags=(*said.flags, *decision_flags(said.probability, self.package.classifier.rule)))
         try:
             why_not = self._write(written, asked, shown, said, heat)
@@ -79,6 +81,10 @@ class AnswerFiles:
             decision=said.decision,
             confidence=said.confidence if said.decision else None,
             conformal_set=said.conformal_set,
+            value=said.value,
+            low=said.low,
+            high=said.high,
+            unit=self.package.regressor.rule.unit if isinstance(self.package, RegressorPackage) else "",
             flags=(*said.flags, *((why_not,) if why_not else ())),
             reason=said.reason,
             files=self.results.digests(written),

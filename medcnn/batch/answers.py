@@ -11,12 +11,17 @@ from medcnn.batch.masks import Grid
 from medcnn.batch.overlay import Words, overlay_page
 from medcnn.batch.page import Page
 from medcnn.batch.reading import Read, failure
+from medcnn.batch.value_words import value_words
 from medcnn.batch.view import Heat, View
 from medcnn.data.cache import Entry
+from medcnn.data.covariates import Vectors
 from medcnn.explain.build import Explainer
 from medcnn.inference.prediction import Prediction
 from medcnn.model_package.classifier import NOT_A_NUMBER, ClassifierPackage
+from medcnn.model_package.regressor import RegressorPackage
 from medcnn.scan import Reason, Rejection
+
+WholeScanPackage = ClassifierPackage | RegressorPackage
 
 _SHOWN = 4  # of many classes, the most probable
 
@@ -44,17 +49,29 @@ class Answer:
     rejection: Rejection | None = None
 
 
-def predictions(package: ClassifierPackage, batch: Sequence[Read[Shown]]) -> list[Prediction | Rejection]:
+def predictions(package: WholeScanPackage, batch: Sequence[Read[Shown]]) -> list[Prediction | Rejection]:
     """For each case of a batch; where the batch fails as a whole, its cases are asked one by one."""
     entries = [read.prepared.entry for read in batch if read.prepared is not None]
     try:
         images = np.stack([entry.image for entry in entries])
-        found = package.predict_images(images, [entry.facts for entry in entries])
+        facts = [entry.facts for entry in entries]
+        if isinstance(package, RegressorPackage):
+            found = package.predict_images(images, facts)
+        else:
+            found = package.predict_images(images, facts, _covariates(package, batch))
     except Exception as error:
         if len(batch) == 1:
             return [failure(error)]
         return [answer for read in batch for answer in predictions(package, [read])]
     return [_checked(prediction) for prediction in found]
+
+
+def _covariates(package: ClassifierPackage, batch: Sequence[Read[Shown]]) -> Vectors | None:
+    """(n, V) of those cases that are asked about."""
+    if package.description.covariates is None:
+        return None
+    rows = [package.description.covariates.vector(read.case.covariates) for read in batch if read.prepared is not None]
+    return np.stack(rows)
 
 
 def _checked(prediction: Prediction) -> Prediction | Rejection:
@@ -76,22 +93,27 @@ class Look:
 
 
 def looks(
-    package: ClassifierPackage,
+    package: WholeScanPackage,
     batch: Sequence[Read[Shown]],
     found: Sequence[Prediction | Rejection],
     explainer: Explainer,
 ) -> list[Look | Rejection | None]:
     """For each case that is shown; one by one where a batch fails as a whole."""
     asked = [
-        (read.prepared.entry.image, shown_class(package, prediction))
+        (read, read.prepared.entry.image, shown_class(package, prediction))
         for read, prediction in zip(batch, found, strict=True)
         if read.prepared is not None and read.prepared.view is not None and isinstance(prediction, Prediction)
     ]
     if not asked:
         return [None] * len(batch)
     try:
-        images, classes = np.stack([image for image, _ in asked]), [shown for _, shown in asked]
-        heat, notes = explainer.explain(package.classifier.networks, images, classes)
+        scans, classes = np.stack([image for _, image, _ in asked]), [shown for _, _, shown in asked]
+        if isinstance(package, RegressorPackage):
+            networks, images = package.regressor.networks, scans
+        else:
+            covariates = _covariates(package, [read for read, _, _ in asked])
+            networks, images = package.classifier.for_explainers(scans, covariates)
+        heat, notes = explainer.explain(networks, images, classes)
     except Exception as error:
         if len(batch) == 1:
             return [failure(error)]
@@ -106,15 +128,21 @@ def looks(
 
 
 def overlay(
-    package: ClassifierPackage, explainer: Explainer, case_id: str, view: View, prediction: Prediction, heat: Heat
+    package: WholeScanPackage, explainer: Explainer, case_id: str, view: View, prediction: Prediction, heat: Heat
 ) -> Page:
     """The scan under its heat map, with what was answered."""
+    if isinstance(package, RegressorPackage):
+        return overlay_page(
+            view, heat, value_words(package, explainer, case_id, prediction, has_heat=bool(heat.max() > 0))
+        )
     name = package.classifier.rule.class_names[shown_class(package, prediction)]
     return overlay_page(view, heat, _words(package, explainer, case_id, prediction, name, heat))
 
 
-def shown_class(package: ClassifierPackage, prediction: Prediction) -> int:
-    """The class decided for; where that is none or several, the most probable."""
+def shown_class(package: WholeScanPackage, prediction: Prediction) -> int:
+    """The class decided for; where that is none or several, the most probable. A number has one output."""
+    if isinstance(package, RegressorPackage):
+        return 0
     names = package.classifier.rule.class_names
     if prediction.decision in names:
         return names.index(prediction.decision)
@@ -131,9 +159,11 @@ def _words(
         headline = "no decision: the prediction set is not one answer"
     else:
         headline = "no decision: not the kind of scan this model knows"
+    beside = package.description.covariates
+    held = f" The patient's {', '.join(beside.names)} are held fixed." if beside else ""
     caption = (
         f"Heat: {explainer.title} for {shown}, relative to its own maximum. {explainer.meaning} It shows where the "
-        f"answer was sensitive to the scan, not why, and outlines no disease. "
+        f"answer was sensitive to the scan, not why, and outlines no disease.{held} "
         f"Intended use: {package.description.intended_use}"
     )
     return Words(

@@ -171,7 +171,7 @@ function structures(row) {
 }
 function headline(row) {
   if (row.state === 'rejected' || row.state === 'failed') return [el('p', { class: 'headline' }, row.code || row.state), notes(row.found, row.remedy)];
-  if (row.state === 'withheld') return [el('p', { class: 'headline' }, segments ? 'no mask' : 'no decision'), notes(row.reason)];
+  if (row.state === 'withheld') return [el('p', { class: 'headline' }, segments ? 'no mask' : values ? 'no number' : 'no decision'), notes(row.reason)];
   const sure = !segments && row.confidence !== undefined ? ` ${number(row.confidence, 2)}` : '';
   return [el('p', { class: 'headline' }, own(answerWords(row)), el('span', { class: 'q' }, sure)), row.reason ? notes(row.reason) : ''];
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medcnn.batch.covariates import Beside
 from medcnn.batch.selection import LeftOut, Selection, fit
 from medcnn.data.privacy import Keyring
 from medcnn.inference.expectation import Expectation
@@ -32,6 +33,8 @@ class Case:
     series     Series Instance UID, where there is one
     misfits    why the model does not take it, where its header says so: nothing is asked then
     modality   DICOM's code, or ""
+    covariates  what the model takes beside the image, as written; private zone only
+    patient    their key, where the patient is known
     """
 
     case_id: str
@@ -40,6 +43,8 @@ class Case:
     series: str = ""
     misfits: tuple[str, ...] = ()
     modality: str = ""
+    covariates: dict[str, str] = field(default_factory=dict, repr=False, hash=False)
+    patient: str = ""
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Case:
@@ -66,10 +71,17 @@ class CaseList:
 
 @dataclass(frozen=True)
 class Takes:
-    """What a model takes, as far as a header shows it. spatial_dims: of its scans."""
+    """What a model takes, as far as a header shows it.
+
+    spatial_dims  of its scans
+    beside        its covariates, and where they come from
+    patients      reference -> patient_id, of a manifest; where it says none, a header may
+    """
 
     expects: Expectation
     spatial_dims: int
+    beside: Beside | None = None
+    patients: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def list_cases(
@@ -110,14 +122,14 @@ def list_cases(
     unseen = (selection.manifest or frozenset()) - seen - {item.reference for item in left_out}
     cases, doubled = _named(found, keyring, takes)
     cases += [Case(keyring.case_id((), item.reference), item.reference, item.rejection) for item in rejected]
-    cases += [_named_only(reference, root, keyring) for reference in unseen]
+    cases += [_named_only(reference, root, keyring, takes) for reference in unseen]
     cases.sort(key=lambda case: case.reference)
     skipped.sort(key=lambda item: item.reference)
     left_out.sort(key=lambda item: item.reference)
     return CaseList(root, cases, skipped, doubled, left_out)
 
 
-def _named_only(reference: str, root: Path, keyring: Keyring) -> Case:
+def _named_only(reference: str, root: Path, keyring: Keyring, takes: Takes | None) -> Case:
     """In the manifest, and not found under this name: a frame of a file, a series whose folder has changed, or nothing.
 
     What is there is asked for as it is named; the reader says what becomes of it.
@@ -126,7 +138,20 @@ def _named_only(reference: str, root: Path, keyring: Keyring) -> Case:
         resolve(root, reference)
     except ScanRejected as rejected:
         return Case(keyring.case_id((), reference), reference, rejected.rejection)
-    return Case(keyring.case_id((), reference), reference)
+    values, why_not = _covariates(takes, reference, {})
+    key = _patient(takes, keyring, reference, "")
+    return Case(keyring.case_id((), reference), reference, why_not, covariates=values, patient=key)
+
+
+def _patient(takes: Takes | None, keyring: Keyring, reference: str, in_header: str) -> str:
+    listed = takes.patients.get(reference, "") if takes else ""
+    return keyring.patient_key(listed or in_header)
+
+
+def _covariates(
+    takes: Takes | None, reference: str, facts: Mapping[str, str]
+) -> tuple[dict[str, str], Rejection | None]:
+    return ({}, None) if takes is None or takes.beside is None else takes.beside.of(reference, facts)
 
 
 def _named(found: Iterable[Found], keyring: Keyring, takes: Takes | None) -> tuple[list[Case], int]:
@@ -135,14 +160,19 @@ def _named(found: Iterable[Found], keyring: Keyring, takes: Takes | None) -> tup
     times = Counter(item.identity for item in found if item.identity)
     doubled = [item for item in found if times[item.identity] > 1]
     names = [(*item.identity, item.reference) if times[item.identity] > 1 else item.identity for item in found]
-    cases = [
-        Case(
-            keyring.case_id(name, item.reference),
-            item.reference,
-            series=item.series if _UID.fullmatch(item.series) else "",
-            misfits=() if takes is None else fit(item, takes.expects, takes.spatial_dims),
-            modality=term(item.modality) if item.modality else "",
-        )
-        for name, item in zip(names, found, strict=True)
-    ]
-    return cases, len(doubled)
+    pairs = zip(names, found, strict=True)
+    return [_case(name, item, keyring, takes) for name, item in pairs], len(doubled)
+
+
+def _case(name: Iterable[str], item: Found, keyring: Keyring, takes: Takes | None) -> Case:
+    values, why_not = _covariates(takes, item.reference, item.facts)
+    return Case(
+        keyring.case_id(name, item.reference),
+        item.reference,
+        why_not,
+        series=item.series if _UID.fullmatch(item.series) else "",
+        misfits=() if takes is None else fit(item, takes.expects, takes.spatial_dims),
+        modality=term(item.modality) if item.modality else "",
+        covariates=values,
+        patient=_patient(takes, keyring, item.reference, item.patient_id),
+    )

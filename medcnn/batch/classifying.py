@@ -1,15 +1,16 @@
-"""A classifier over a folder: many scans to a question, an overlay each, written one by one."""
+"""A classifier, or a regression, over a folder: many scans to a question, an overlay each, written one by one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from medcnn.batch.about import About
 from medcnn.batch.answer_files import AnswerFiles, Wanted
-from medcnn.batch.answers import Answer, Shown, looks, predictions
+from medcnn.batch.answers import Answer, Shown, WholeScanPackage, looks, predictions
 from medcnn.batch.estimate import ModelNeeds, memory_check
 from medcnn.batch.ledger import Row
 from medcnn.batch.masks import Grid
@@ -18,40 +19,27 @@ from medcnn.batch.reading import Read, Reader
 from medcnn.batch.results import Results
 from medcnn.batch.standing import settings_digest, stands
 from medcnn.batch.view import View
+from medcnn.config.explain import USUAL
 from medcnn.config.predict import PredictConf
 from medcnn.data.prepared import prepared_entry
 from medcnn.model_package.classifier import ClassifierPackage
+from medcnn.model_package.regressor import RegressorPackage
 from medcnn.scan import Rejection, Scan
 
 _HELD_BYTES = 200e6  # prepared scans and what is shown of them that wait for one question to the network
 
 
 class Classifying:
-    """Answering (medcnn/batch/outcome.py) for a classifier."""
+    """Answering (medcnn/batch/outcome.py) for a model that sees whole scans: a classifier, or a regression."""
 
-    def __init__(self, package: ClassifierPackage, root: Path, results: Results, conf: PredictConf) -> None:
+    def __init__(self, package: WholeScanPackage, root: Path, results: Results, conf: PredictConf) -> None:
         self.package, self.root, self.results = package, root, results
         wanted = Wanted.of(conf)
         self._files = AnswerFiles(package, root, results, wanted)
-        description, classifier = package.description, package.classifier
-        self._needs = ModelNeeds.of_json(description.as_json(), shifts=classifier.shifts)
+        self._asked = package.regressor if isinstance(package, RegressorPackage) else package.classifier
+        self._needs = ModelNeeds.of_json(package.description.as_json(), shifts=self._asked.shifts)
         self._memory_mb = conf.memory_mb
-        self.about = About(
-            kind="classification",
-            model=package.digest,
-            settings=settings_digest(
-                {**asdict(wanted), "shifts": classifier.shifts, "site": asdict(classifier.rule.site)}
-            ),
-            task=description.task,
-            intended_use=description.intended_use,
-            names=classifier.rule.class_names,
-            codes=description.class_codes,
-            spatial_dims=len(description.preprocessing.size_px),
-            reading=description.preprocessing.reading,
-            expects=description.expects,
-            members=len(classifier.networks),
-            needs=asdict(self._needs),
-        )
+        self.about = _about(package, conf, asdict(wanted), asdict(self._needs))
 
     def outcomes(self, asked: Iterable[Asked]) -> Generator[Outcome]:
         """Every case, batch by batch."""
@@ -60,7 +48,7 @@ class Classifying:
         reader = Reader(self.root, steps.reading, len(steps.size_px), self._prepared, self._is_done, check)
         reads = reader.all(asked)
         try:
-            for batch in batches(reads, self.package.classifier.batch_cases):
+            for batch in batches(reads, self._asked.batch_cases):
                 for read, answer, seconds in self._answers(batch):
                     yield Outcome(read.case, None if read.is_done else self._row(read, answer, seconds))
         finally:
@@ -118,3 +106,60 @@ def batches(reads: Iterable[Read[Shown]], most_cases: int) -> Iterator[list[Read
             batch, held, asked = [], 0, 0
     if batch:
         yield batch
+
+
+def _about(package: WholeScanPackage, conf: PredictConf, wanted: dict[str, Any], needs: dict[str, Any]) -> About:
+    description = package.description
+    whole = About(
+        kind="regression" if isinstance(package, RegressorPackage) else "classification",
+        model=package.digest,
+        settings="",
+        task=description.task,
+        intended_use=description.intended_use,
+        names=(),
+        codes=description.class_codes,
+        spatial_dims=len(description.preprocessing.size_px),
+        reading=description.preprocessing.reading,
+        expects=description.expects,
+        members=len(description.weights),
+        needs=needs,
+    )
+    if isinstance(package, RegressorPackage):
+        rule = package.regressor.rule
+        settings = settings_digest({**wanted, "shifts": package.regressor.shifts})
+        held = rule.range
+        return replace(
+            whole,
+            settings=settings,
+            names=(rule.name,),
+            unit=rule.unit,
+            digits=rule.digits,
+            range=held.words() if held else "",
+            coverage=held.coverage if held and held.claims_coverage else None,
+        )
+    classifier, beside = package.classifier, package.description.covariates
+    return replace(
+        whole,
+        settings=settings_digest({**wanted, "shifts": classifier.shifts, "site": asdict(classifier.rule.site)}),
+        names=classifier.rule.class_names,
+        explained=_believed(package.description.explained, conf),
+        covariates=beside.as_json() if beside else None,
+        patients=_of_patients(package),
+    )
+
+
+def _of_patients(package: ClassifierPackage) -> dict[str, Any] | None:
+    """What the leading process needs to answer for patients."""
+    patients, rule = package.description.patients, package.classifier.rule
+    if patients is None:
+        return None
+    return {"aggregate": patients.aggregate, "kind": rule.kind, "limits": patients.read_by(rule).limits()}
+
+
+def _believed(explained: Mapping[str, str], conf: PredictConf) -> str:
+    """What the results page says beside the maps."""
+    if conf.explain == "none" and not conf.saliency:
+        return ""
+    way = USUAL if conf.explain == "none" else conf.explain
+    nobody = f"nobody has tried whether maps of {way} can be believed of this model; evaluate explain=[{way}] does"
+    return explained.get(way, nobody)

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import isfinite
-from typing import Literal
 
+from medcnn.batch.about import Kind
 from medcnn.batch.ledger import Row
 
-Kind = Literal["classification", "segmentation"]
 Value = str | float | None
 
 PARTS = ("read", "compute", "restore", "write")  # of seconds
@@ -47,6 +46,9 @@ def _columns(kind: Kind, names: tuple[str, ...]) -> list[Column]:
         chances = [Column(f"p.{name}", 6) for name in names]
         decided = [Column("decision"), Column("confidence", 6), Column("set")]
         return [*start, *chances, *decided, *why, Column("status"), *times]
+    if kind == "regression":
+        measured = [Column("value", 6), Column("low", 6), Column("high", 6), Column("unit")]
+        return [*start, *measured, *why, Column("status"), *times]
     measures = [Column(f"{what}.{name}", 4) for what in ("volume_ml", "expected_dice") for name in names]
     return [*start, Column("status"), Column("mask"), *measures, Column("disagreement", 4), *why, *times]
 
@@ -56,7 +58,7 @@ def values(row: Row, kind: Kind, names: Sequence[str]) -> dict[str, Value]:
     said = _said(row)
     if kind == "classification":
         said |= {f"p.{name}": row.probability.get(name) for name in names}
-    else:
+    elif kind == "segmentation":
         said |= {f"volume_ml.{name}": row.volume_ml.get(name) for name in names}
         said |= {f"expected_dice.{name}": row.expected_dice.get(name) for name in names}
     return {column.name: _some(said[column.name]) for column in _columns(kind, tuple(names))}
@@ -72,8 +74,12 @@ def _said(row: Row) -> dict[str, Value]:
         "mask": _BETWEEN.join(row.masks),
         "decision": row.decision,
         "confidence": row.confidence,
-        "set": None if row.conformal_set is None else _BETWEEN.join(row.conformal_set) or EMPTY_SET,
+        "set": set_words(row.conformal_set),
         "disagreement": row.disagreement,
+        "value": row.value,
+        "low": row.low,
+        "high": row.high,
+        "unit": row.unit,
         "flags": _BETWEEN.join(row.flags),
         "reason_code": row.reason_code,
         "reason": row.in_words(),
@@ -87,3 +93,8 @@ def _some(value: Value) -> Value:
     if isinstance(value, float | int):
         return float(value) if isfinite(value) else None
     return value or None
+
+
+def set_words(conformal_set: Sequence[str] | None) -> str | None:
+    """The classes of a prediction set in one cell; None where the model makes no sets."""
+    return None if conformal_set is None else _BETWEEN.join(conformal_set) or EMPTY_SET

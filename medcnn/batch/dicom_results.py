@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from medcnn import __version__
-from medcnn.batch.dicom_words import answer_report, code_of, structures_report
+from medcnn.batch.dicom_words import answer_report, code_of, structures_report, value_report
 from medcnn.batch.masks import Grid
 from medcnn.batch.names import structure_names
 from medcnn.batch.results import DICOM, Results
 from medcnn.inference.mask_rule import Labels, MaskRule
 from medcnn.inference.prediction import Prediction
+from medcnn.inference.regressor import ValueRule
 from medcnn.io.content import Content, content_of
 from medcnn.io.dicom.result_object import Algorithm
 from medcnn.io.dicom.sc_write import sc_bytes
@@ -31,7 +32,8 @@ from medcnn.io.dicom.source import Source, source_of_files
 from medcnn.io.dicom.sr_write import Report, SegmentReference, sr_bytes
 from medcnn.io.read import source_files
 from medcnn.io.reference import Reference
-from medcnn.model_package.classifier import ClassifierPackage
+from medcnn.model_package.opening import ModelPackage
+from medcnn.model_package.regressor import RegressorPackage
 from medcnn.model_package.segmenter import SegmenterPackage
 from medcnn.scan import Rejection, ScanRejected
 
@@ -89,7 +91,8 @@ class DicomResults:
     Nothing is written for a scan that was not read from DICOM.
 
     codes  class or structure -> SNOMED CT code
-    rule   what a segmenter's labels mean; None of a classifier
+    rule   what a segmenter's labels mean; None of another
+    quantity  what a regression's number means; None of another
     """
 
     results: Results
@@ -97,14 +100,16 @@ class DicomResults:
     algorithm: Algorithm
     codes: Mapping[str, str]
     rule: MaskRule | None = None
+    quantity: ValueRule | None = None
 
     @classmethod
-    def of(cls, package: SegmenterPackage | ClassifierPackage, results: Results, objects: Objects) -> DicomResults:
+    def of(cls, package: ModelPackage, results: Results, objects: Objects) -> DicomResults:
         """For one model."""
         description = package.description
         algorithm = Algorithm(description.task or "medcnn", __version__, package.digest)
         rule = package.segmenter.rule if isinstance(package, SegmenterPackage) else None
-        return cls(results, objects, algorithm, description.class_codes, rule)
+        quantity = package.regressor.rule if isinstance(package, RegressorPackage) else None
+        return cls(results, objects, algorithm, description.class_codes, rule, quantity)
 
     def of_masks(
         self,
@@ -140,14 +145,17 @@ class DicomResults:
     def of_answer(
         self, root: Path, reference: str, name: str, prediction: Prediction, picture: Picture | None
     ) -> tuple[list[str], str]:
-        """A report of probabilities and decision, the picture. Returns (the files, why some are missing)."""
+        """A report of the answer, and the picture. Returns (the files, why some are missing)."""
         try:
             case = self._begun(root, reference, name, None)
         except ScanRejected as rejected:
             return [], _why([("result in the study", rejected.rejection)])
         if case is None:
             return [], ""
-        report = answer_report(prediction, self.codes)
+        if self.quantity is not None:
+            report = value_report(prediction, self.quantity.name, self.quantity.unit)
+        else:
+            report = answer_report(prediction, self.codes)
         self._write_report_and_picture(case, report, picture)
         return case.written, case.why()
 

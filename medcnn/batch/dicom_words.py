@@ -23,6 +23,14 @@ DECISION = Code(PRIVATE_SCHEME, "Q-Decision", "Decision of the model")
 NONE_OF_THEM = Code(PRIVATE_SCHEME, "V-None", "None of the classes")
 WITHHELD = Code(PRIVATE_SCHEME, "V-Withheld", "Withheld")
 CERTAINTY = Code("DCM", "111012", "Certainty of Finding")
+RANGE_LOW = Code(PRIVATE_SCHEME, "M-RangeLow", "Lower end of the range of the prediction")
+RANGE_HIGH = Code(PRIVATE_SCHEME, "M-RangeHigh", "Upper end of the range of the prediction")
+UCUM = {
+    "years": "a", "year": "a", "y": "a", "months": "mo", "weeks": "wk", "days": "d", "%": "%", "ml": "cm3",
+    "cm3": "cm3", "mm3": "mm3", "l": "l", "mm": "mm", "cm": "cm", "m": "m", "mm2": "mm2", "cm2": "cm2", "kg": "kg",
+    "g": "g", "kg/m2": "kg/m2", "g/cm2": "g/cm2", "mmhg": "mm[Hg]", "hu": "[hnsf'U]",
+}  # fmt: skip
+_LONGEST_UNIT = 14  # letters, of the 16 that a code may have
 PERCENT = Code("UCUM", "%", "Percent")
 
 
@@ -50,6 +58,25 @@ def structures_report(
         said = ((FOUND, YES if is_found else NO),)
         groups.append(Group(name, code_of(name, codes), tuple(numbers), said, segments.get(name), ANATOMY))
     return Report(tuple(groups), "Segmentation measurements", notes)
+
+
+def value_report(said: Prediction, quantity: str, unit: str) -> Report:
+    """The number with its unit, then the ends of its range; a withheld one has none."""
+    measured = own_code(quantity)
+    if said.value is None:
+        group = Group(quantity, measured, evaluations=((DECISION, WITHHELD),))
+        return Report((group,), "Regression", said.flags or (said.reason,), is_complete=False)
+    wanted = ((measured, said.value), (RANGE_LOW, said.low), (RANGE_HIGH, said.high))
+    numbers = tuple(Number(code, value, unit_code(unit)) for code, value in wanted if value is not None)
+    return Report((Group(quantity, measured, numbers),), "Regression", said.flags)
+
+
+def unit_code(unit: str) -> Code:
+    """In UCUM; what it does not know stands in braces, which UCUM reads as a remark on the number 1."""
+    if not unit:
+        return NO_UNITS
+    plain = "".join(sign for sign in unit if "!" <= sign <= "~" and sign not in "{}\\")
+    return Code("UCUM", UCUM.get(unit.lower()) or (f"{{{plain[:_LONGEST_UNIT]}}}" if plain else "1"), unit)
 
 
 def answer_report(said: Prediction, codes: Mapping[str, str]) -> Report:

@@ -39,7 +39,7 @@ _BYTES_A_SECOND = 150e6  # of voxels read, prepared, restored and written
 class ModelNeeds:
     """What decides the cost of a case, as model.json has it and this run asks for it.
 
-    kind         classification or segmentation
+    kind         classification, segmentation or regression
     preparation  model.json's preprocessing
     inference    its settings, with what this run asks otherwise
     structures   how many; of a classifier 0
@@ -107,7 +107,7 @@ class Estimate:
 def estimate(size: ScanSize, needs: ModelNeeds) -> Estimate:
     """What one scan will cost with a model."""
     read = size.stored_bytes + 5 * size.voxels * size.channels
-    if needs.kind == "classification":
+    if needs.kind != "segmentation":
         prepared = tuple(needs.preparation["size_px"])
         peak = max(read, _shrinking_bytes(size, needs))
         copies = 1.0 + min(int(needs.inference.get("shifts", 0)), 2 * len(prepared))

@@ -13,6 +13,7 @@ from medcnn.batch.cases import Case, CaseList
 from medcnn.batch.engine import Engine
 from medcnn.batch.ledger import Row
 from medcnn.batch.outcome import Asked, Outcome, begun_row, without_answer
+from medcnn.batch.patients import write_patients
 from medcnn.batch.prediction_tables import write_tables
 from medcnn.batch.progress import BatchProgress
 from medcnn.batch.result_file import result_file, result_json
@@ -165,9 +166,11 @@ class FolderRun:
             return
         rows = self._rows(cases)
         write_tables(self.results.folder, self.about, rows, parquet=is_over)
+        write_patients(self.results.folder, self.about, cases, rows)
         if any(name.startswith(f"{VIEWS}/") for row in rows for name in row.files):
             write_viewer(self.results.folder)
         facts = {"Members": str(self.about.members)}
+        facts |= {"Heat maps": self.about.explained} if self.about.explained else {}
         write_page(self.results.folder, rows, self.about, listed.skipped, total=len(cases), facts=facts)
 
     def _rows(self, cases: Sequence[Case]) -> list[Row]:

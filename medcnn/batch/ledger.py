@@ -31,7 +31,8 @@ class Row:
 
     Of a classifier: probability (class -> calibrated), decision, confidence, conformal_set (the classes that the scan
     may have; None where the model makes no sets). Of a segmenter: masks (those of the files
-    that are masks), volume_ml and expected_dice (structure -> number, where there is one), disagreement (0 to 1).
+    that are masks), volume_ml and expected_dice (structure -> number, where there is one), disagreement (0 to 1). Of a
+    regression: value, low and high of the range around it, their unit.
     """
 
     case_id: str
@@ -60,6 +61,10 @@ class Row:
     series: str = ""
     peak_mb: float | None = None
     conformal_set: tuple[str, ...] | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Row:

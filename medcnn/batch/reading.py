@@ -119,7 +119,7 @@ class Reader(Generic[Prepared]):
         try:
             files = _files(self.root, case)
             marks = [_mark(path) for path in files]
-            digest = _content_digest(files, marks)
+            digest = _asked_digest(_content_digest(files, marks), case)
             if self._is_done(asked, digest):
                 return Read(asked, digest, time.perf_counter() - began, is_done=True)
             if case.rejection is not None:
@@ -186,6 +186,13 @@ def _mark(path: Path) -> Mark:
 def _content_digest(files: Sequence[Path], marks: Sequence[Mark]) -> str:
     digests = [_file_digest(path, mark) for path, mark in zip(files, marks, strict=True)]
     return sha256(b"".join(digests)).hexdigest() if digests else ""
+
+
+def _asked_digest(of_files: str, case: Case) -> str:
+    """Of all that is asked about: where covariates change, the answer does."""
+    if not (of_files and case.covariates):
+        return of_files
+    return sha256(f"{of_files} {sorted(case.covariates.items())}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=8)  # an archive holds thousands of cases; other files are hashed once anyway

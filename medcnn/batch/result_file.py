@@ -10,7 +10,8 @@ r"""cases/<name>/result.json: all that is said of one case, to be read by people
 | `status` | `ok`, `rejected` (the input cannot be used), `failed` (this run could not do it) |
 | `rejection` | `{code, found, remedy}`, else null |
 | `withheld` | why there is no decision or no mask although the scan was read, else null |
-| `answer` | null where there is none. Of a classifier `{decision, confidence, set, classes}`, of a segmenter `{disagreement, structures}` |
+| `answer` | null where there is none. Of a classifier `{decision, confidence, set, classes}`, of a segmenter `{disagreement, structures}`, of a regression `{quantity, value, unit, low, high, coverage}` |
+| `answer.coverage` | the chance that low to high holds the truth, as calibration cases promise it; null where they promise nothing |
 | `answer.set` | the classes that the scan may have, as a list; null where the model makes no prediction sets |
 | `answer.classes` | class -> `{probability, snomed_ct}`: calibrated; in the model's order |
 | `answer.structures` | structure -> `{volume_ml, expected_dice, snomed_ct}`; in the model's order |
@@ -110,6 +111,9 @@ def _answer(row: Row, about: About) -> dict[str, Any] | None:
         return {"decision": row.decision or None, "confidence": row.confidence, "set": held, "classes": classes}
     if row.reason:
         return None
+    if about.kind == "regression":
+        ends = {"low": row.low, "high": row.high, "coverage": about.coverage}
+        return {"quantity": about.names[0], "value": row.value, "unit": about.unit or None, **ends}
     structures = {
         name: {
             "volume_ml": row.volume_ml.get(name),

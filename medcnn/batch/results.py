@@ -22,7 +22,7 @@ CASES, OVERLAYS, MASKS, DICOM = "cases", "overlays", "masks", "dicom"
 UNCERTAINTY, PROBABILITIES, SALIENCY = "uncertainty", "probabilities", "saliency"
 THUMBNAILS, VIEWS = "thumbnails", "views"
 FOLDERS = (CASES, OVERLAYS, MASKS, DICOM, UNCERTAINTY, PROBABILITIES, SALIENCY, THUMBNAILS, VIEWS)
-_TABLES = ("predictions.csv", "predictions.parquet", "skipped.csv")
+_TABLES = ("predictions.csv", "predictions.parquet", "patients.csv", "skipped.csv")
 _OWN = {"ledger.jsonl", *_TABLES, "index.html", *FOLDERS, "log.txt", ".lock", ".medcnn"}
 _OF_SHARDS = re.compile(r"(ledger\.|\.lock-)\d+-of-\d+(\.jsonl)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

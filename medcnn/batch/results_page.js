@@ -3,7 +3,7 @@
 const read = id => JSON.parse(document.getElementById(id).textContent);
 const at = id => document.getElementById(id);
 const about = read('about'), rows = read('rows');
-const segments = about.kind === 'segmentation';
+const segments = about.kind === 'segmentation', values = about.kind === 'regression';
 const STATES = [['answered', 'answered'], ['withheld', 'withheld'], ['rejected', 'rejected'], ['failed', 'failed']];
 const PER_PAGE = { table: 50, gallery: 120 }, MOST_PRINTED = 2000, FEW_NAMES = 4;
 const collator = new Intl.Collator('en', { numeric: true });
@@ -58,9 +58,15 @@ const pill = row => el('span', { class: `pill ${row.state}` }, row.state);
 const dot = place => el('span', { class: 'dot', colour: about.colours[place] });
 const bar = share => el('span', { class: 'bar', 'aria-hidden': 'true' }, el('i', { share }));
 
+const inUnit = text => about.unit ? `${text} ${about.unit}` : text;
+function valueWords(row) {
+  const said = inUnit(number(row.value, about.digits));
+  return row.low === undefined ? said : `${said} (${number(row.low, about.digits)} to ${number(row.high, about.digits)})`;
+}
 function answerWords(row) {
   if (row.state === 'rejected' || row.state === 'failed') return row.code;
   if (row.state === 'withheld') return 'withheld';
+  if (values) return valueWords(row);
   if (!segments) return row.decision;
   const found = foundIn(row);
   return found.length ? found.map(place => about.names[place]).join(', ') : 'nothing found';
@@ -70,6 +76,7 @@ function answerCell(row) {
     return [pill(row), ' ', el('code', null, row.code || ''), el('span', { class: 'why clip', title: row.found }, own(row.found || ''))];
   }
   if (row.state === 'withheld') return [pill(row), el('span', { class: 'why clip', title: row.reason }, own(row.reason || 'withheld'))];
+  if (values) return [el('b', null, own(inUnit(number(row.value, about.digits))))];
   if (!segments) return [el('b', null, own(row.decision))];
   const found = foundIn(row);
   if (!found.length) return [el('span', { class: 'q' }, 'nothing found')];
@@ -82,15 +89,18 @@ function madeColumns() {
   const few = about.names.length <= FEW_NAMES;
   const each = (key, says, show, shown) => about.names.map((name, place) =>
     numeric(`${key}.${place}`, says(name), row => part(row[key], place), show, shown));
-  const two = value => number(value, 2), three = value => number(value, 3);
+  const sized = value => number(value, about.digits), two = value => number(value, 2), three = value => number(value, 3);
   const numbers = segments
     ? [...each('volume', name => `${name} ml`, volume, few), ...each('dice', name => `${name} Dice`, two, few),
       numeric('disagreement', 'Disagreement', row => row.disagreement, two, rows.some(row => row.disagreement !== undefined), 'Disagreement of the members, 0 to 1')]
+    : values
+    ? [numeric('value', inUnit(about.names[0]), row => row.value, sized, false), numeric('low', 'From', row => row.low, sized, true, `Lower end of the ${about.range}`),
+      numeric('high', 'To', row => row.high, sized, true, `Upper end of the ${about.range}`)]
     : [numeric('confidence', 'Confidence', row => row.confidence, two, true), ...each('probability', name => `p ${name}`, three, few)];
   return [
     { key: 'case', name: 'Case', value: row => row.ref, show: caseCell, shown: true, fixed: true },
     { key: 'state', name: 'State', value: row => row.state, show: row => [pill(row)], shown: false },
-    { key: 'answer', name: segments ? 'Found' : 'Decision', value: answerWords, show: answerCell, shown: true },
+    { key: 'answer', name: segments ? 'Found' : values ? about.names[0] : 'Decision', number: values, value: values ? row => row.value : answerWords, show: answerCell, shown: true },
     ...numbers,
     { key: 'flags', name: 'Flags', value: row => flagsOf(row).length ? flagsOf(row).join(' ') : undefined, show: flagCell, shown: rows.some(row => flagsOf(row).length) },
     numeric('seconds', 'Seconds', row => row.seconds, value => number(value, 2), false),
@@ -226,9 +236,22 @@ function drawTiles() {
       tile(key, label, counts.get(key) || 0, () => view.state === key, () => { view.state = view.state === key ? '' : key; })),
     tile('flagged', 'flagged', rows.filter(row => flagsOf(row).length).length, () => view.flagged, () => { view.flagged = !view.flagged; }));
 }
+/* How the numbers lie: a bar for each of eight equal parts of their range. */
+function drawValues(answered) {
+  const all = answered.map(row => row.value), low = Math.min(...all), high = Math.max(...all), sized = value => number(value, about.digits);
+  const parts = high > low ? 8 : 1, counts = new Array(parts).fill(0), edge = place => low + place * (high - low) / parts;
+  for (const value of all) counts[Math.min(parts - 1, Math.floor(parts * (value - low) / ((high - low) || 1)))] += 1;
+  const lines = counts.map((count, place) => el('tr', null, el('td', null, parts > 1 ? `${sized(edge(place))} to ${sized(edge(place + 1))}` : sized(low)),
+    el('td', { class: 'n' }, count.toLocaleString('en')), el('td', { style: 'width:40%' }, bar(count / Math.max(...counts)))));
+  at('answers').querySelector('div').append(el('p', { class: 'say' }, own(`${about.names[0]}: median ${inUnit(sized(median(all)))}, ${sized(low)} to ${sized(high)}.`), about.range ? ` From and to: the ${about.range}.` : ''),
+    el('table', null, el('thead', null, el('tr', null, el('th', { scope: 'col' }, own(inUnit(about.names[0]))), el('th', { scope: 'col', class: 'n' }, 'Cases'), el('th', { scope: 'col' }, ''))), el('tbody', null, ...lines)));
+  at('answers').hidden = false;
+  return undefined;
+}
 function drawAnswers() {
   const answered = rows.filter(row => row.state === 'answered');
   if (!answered.length) return;
+  if (values) return drawValues(answered);
   const filter = (wanted, name) => el('button', { type: 'button', class: 'link', onclick: () => { view.answer = wanted; setForm(); refresh(); at('cases').scrollIntoView(); } }, own(name));
   const headed = (...names) => el('thead', null, el('tr', null, ...names.map((name, place) => el('th', { scope: 'col', class: place && name ? 'n' : '' }, name))));
   const cell = text => el('td', { class: 'n' }, text);
@@ -290,7 +313,7 @@ function prepareForm() {
   const answered = rows.filter(row => row.state === 'answered');
   const found = segments
     ? [...about.names.map((name, place) => [`+${place}`, name, answered.filter(row => foundIn(row).includes(place)).length]), ['-', 'nothing found', answered.filter(row => !foundIn(row).length).length]]
-    : tally(answered.map(row => row.decision)).map(([name, count]) => [`=${name}`, name, count]);
+    : values ? [] : tally(answered.map(row => row.decision)).map(([name, count]) => [`=${name}`, name, count]);
   setOptions('answer', 'all', found.filter(one => one[2]).map(([value, name, count]) => [value, `${name} (${count.toLocaleString('en')})`]));
   at('answer-label').firstChild.textContent = segments ? 'Found ' : 'Decision ';
   setOptions('flag', 'all', counted(tally(rows.flatMap(row => [...new Set(flagsOf(row).map(flagCode))]))));

@@ -124,6 +124,9 @@ def _about(about: About) -> dict[str, Any]:
     return {
         "kind": about.kind,
         "names": list(about.names),
+        "unit": about.unit,
+        "digits": about.digits,
+        "range": about.range,
         "colours": [structure_colour(number) for number in range(len(about.names))],
     }
 
@@ -140,6 +143,9 @@ def _row(row: Row, about: About) -> dict[str, Any]:
         "reason": row.reason,
         "decision": row.decision,
         "confidence": _short(row.confidence),
+        "value": _short(row.value),
+        "low": _short(row.low),
+        "high": _short(row.high),
         "probability": _in_order(row.probability, about.names),
         "volume": _in_order(row.volume_ml, about.names),
         "dice": _in_order(row.expected_dice, about.names),
@@ -156,7 +162,7 @@ def _state(row: Row) -> str:
     """Of the ledger's "ok" also whether there is an answer."""
     if row.status != OK:
         return row.status
-    return ANSWERED if row.decision or row.masks else WITHHELD
+    return ANSWERED if row.decision or row.masks or row.value is not None else WITHHELD
 
 
 def _in_order(values: Mapping[str, float], names: Sequence[str]) -> list[float | None]:

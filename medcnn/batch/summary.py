@@ -28,6 +28,8 @@ def answer(row: Row, kind: str) -> str:
     """What an answered case is counted as."""
     if kind == "classification":
         return row.decision or "withheld"
+    if kind == "regression":
+        return "withheld" if row.value is None else "predicted"
     if not row.masks:
         return "withheld"
     return "written" if row.expected_dice else "empty"

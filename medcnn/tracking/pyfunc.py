@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EVENT_TAG = "medcnn.event"
 MODEL_NAME = "model"
 INPUTS = [("string", "path"), ("binary", "bytes")]
-FIRST_OUTPUTS = [("string", "case_id"), ("string", "decision"), ("double", "confidence")]
+FIRST_OUTPUTS = [("string", "case_id"), ("string", "decision"), ("double", "confidence"), ("string", "set")]
 DEFAULT_EXAMPLE = {"path": "folder/scan.dcm"}
 
 
@@ -116,13 +116,16 @@ def _forget_paths(written: Path) -> None:
 def signature(package: Path) -> ModelSignature:
     """A row is a path or a file's bytes; an answer is a row of case_id ... reason, with what its kind of model says.
 
-    A classifier says decision, confidence, p.<class> ...; a segmenter volume_ml.<structure>, expected_dice.<structure>.
+    A classifier says decision, confidence, set, p.<class> ...; a segmenter volume_ml.<structure> ... and
+    expected_dice.<structure> ...
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    output = json.loads((package / "model.json").read_text())["output"]
-    inputs: list[ColSpec | TensorSpec] = [ColSpec(kind, name, required=False) for kind, name in INPUTS]
+    described = json.loads((package / "model.json").read_text())
+    output = described["output"]
+    beside = [("string", str(column["name"])) for column in described.get("covariates") or []]
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(kind, name, required=False) for kind, name in [*INPUTS, *beside]]
     outputs: list[ColSpec | TensorSpec]
     if "structures" in output:
         columns = [

@@ -80,6 +80,22 @@ def test_two_segmentations_become_a_page_a_table_and_numbers(tmp_path, capsys, m
     assert (tmp_path / "out" / "figures" / "paired_dice.csv").is_file()
 
 
+def test_rows_per_patient_and_rows_per_image_are_not_compared(tmp_path):
+    random = np.random.default_rng(1)
+    truth, score = random.integers(2, size=40), random.uniform(0.1, 0.9, 40)
+    patients, images = (classified(tmp_path / name, score, truth) for name in "ab")
+    (Path(patients) / "metrics.json").write_text(json.dumps({"test": {}, "aggregate": {"rule": "mean"}}))
+    (Path(images) / "metrics.json").write_text(json.dumps({"test": {}}))
+    for runs, said in (
+        ((patients, images), "A has a row per patient"),
+        ((images, patients), "B has a row per patient"),
+    ):
+        with pytest.raises(DataError, match=said):
+            command.compare(conf(tmp_path, *runs))
+    (Path(images) / "metrics.json").write_text(json.dumps({"test": {}, "aggregate": {"rule": "max"}}))
+    assert command.compare(conf(tmp_path, patients, images)).num_cases == 40
+
+
 def test_the_same_folder_content_gives_the_same_bytes(tmp_path):
     runs = segmented(tmp_path / "a", DICE + 0.01), segmented(tmp_path / "b")
     for out in ("x", "y"):

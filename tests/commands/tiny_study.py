@@ -48,7 +48,7 @@ def train_words(root: Path, output: Path, *more: str) -> list[str]:
     return [
         "+task=xray_cls", "data=custom", f"data.root={root}", f"output={output}", "transforms.size_px=[24,24]",
         "model.widths=[8,16]", "trainer.epochs=3", "trainer.batch_cases=8", "trainer.accelerator=cpu",
-        "trainer.threads=1", "inference.accelerator=cpu", "tracking.enabled=false", *more,
+        "trainer.threads=1", "inference.accelerator=cpu", "tracking.enabled=false", "explain=[]", *more,
     ]  # fmt: skip
 
 
@@ -58,6 +58,6 @@ def train_conf(root: Path, output: Path, *more: str) -> TrainConf:
 
 
 def evaluate_conf(model: Path, root: Path, output: Path, *more: str) -> EvaluateConf:
-    words = [f"model={model}", "data=custom", f"data.root={root}", f"output={output}", *more]
+    words = [f"model={model}", "data=custom", f"data.root={root}", f"output={output}", "explain=[]", *more]
     conf: EvaluateConf = checked("evaluate", CommandLine.of("evaluate", words))
     return conf
