@@ -94,7 +94,7 @@ def ours(conf: TrainConf, image: np.ndarray, target: np.ndarray, folder: Path) -
     )  # fmt: skip
     task = ClassificationTask(
         net,
-        multilabel=False,
+        kind="binary",
         class_weight=None,
         random_steps=RandomSteps(conf.transforms.random, 2),
         conf=conf.trainer,

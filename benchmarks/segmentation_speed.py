@@ -72,12 +72,12 @@ def steps_of(bench: Bench, decay: float) -> dict[str, Callable[[], None]]:
     from torch import nn
 
     from medcnn.networks.memory_format import channels_last, network_channels_last
-    from medcnn.training.averaging import AveragedNetwork
+    from medcnn.training.averaging import AveragedNetwork, exponential
 
     task = bench.task(0).train()
     network: nn.Module = task.network
     network_channels_last(network, len(bench.patch_px))
-    optimizer, averaged = task.configure_optimizers(), AveragedNetwork(network, decay) if decay else None
+    optimizer, averaged = task.configure_optimizers(), AveragedNetwork(network, exponential(decay)) if decay else None
     coming = _for_ever(bench)
     ready = task.varied(next(coming))
 

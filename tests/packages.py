@@ -39,9 +39,12 @@ def tiny_package(
     spacing_mm: tuple[float, ...] = (),
     seed: int = 0,
     weights: float | None = None,
+    network: dict[str, Any] | None = None,
 ) -> Path:
-    """A plain CNN with random weights (all of them `weights`, if given), saved where it can be loaded."""
-    network = {
+    """A small plain CNN, or another network by its settings, with random weights (all of them `weights`, if given),
+    saved where it can be loaded.
+    """
+    network = network or {
         "name": "plain_cnn", "widths": [4, 8], "convolutions": 1, "hidden": [8], "head_grid": 2, "norm": "none",
         "dropout": 0.0,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""debug=dry_run and debug=overfit."""
+"""debug=dry_run, debug=overfit and debug=learning_rate."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_without_debugging_nothing_changes() -> None:
 
 
 def test_the_given_config_stays_as_it_was() -> None:
-    for debug in ("dry_run", "overfit"):
+    for debug in ("dry_run", "overfit", "learning_rate"):
         given = conf(debug)
         before = copy.deepcopy(given)
         changed = debugged(given)
@@ -48,6 +48,15 @@ def test_overfit_varies_and_punishes_nothing() -> None:
     assert changed.transforms.random.affine.probability == 0
     assert changed.trainer.label_smoothing == changed.trainer.weight_decay == changed.model.dropout == 0
     assert changed.trainer.keep == "last"
+
+
+def test_a_test_of_learning_rates_has_the_trainings_own_settings_and_cases() -> None:
+    given = conf("learning_rate")
+    changed = debugged(given)
+    assert changed.transforms == given.transforms
+    assert changed.trainer.learning_rate == given.trainer.learning_rate
+    whole, labels = manifest()
+    assert debug_cases(whole, labels, "learning_rate") is whole
 
 
 def test_a_dry_run_takes_a_few_cases_of_each_class_and_split() -> None:

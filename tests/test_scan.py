@@ -10,7 +10,7 @@ from medcnn.scan import SKIPPED_IN_A_FOLDER, Reason, Rejection, Scan, ScanReject
 def test_a_code_reads_as_itself() -> None:
     assert all(str(reason) == reason.value for reason in Reason)
     assert str(Reason.FOUR_D_AMBIGUOUS) == "4D_AMBIGUOUS"
-    assert len({reason.value for reason in Reason}) == len(Reason) == 52
+    assert len({reason.value for reason in Reason}) == len(Reason) == 54
 
 
 def test_a_rejection_says_what_and_what_to_do() -> None:

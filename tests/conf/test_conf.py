@@ -27,9 +27,10 @@ OWN = {
     "data/adrenalmnist3d": ["data.root=/data"],
     "data/pneumoniamnist": ["data.root=/data"],
     "data/hippocampus": ["data.root=/data"],
+    "data/brain_tumor_mri": ["data.root=/data"],
     "model/custom": ["model.module=my_networks", "model.class_name=MyNet"],
 }
-CLASSIFIERS = ["plain_cnn", "resnet18", "resnet34", "resnet50", "seresnet", "cbam_resnet",
+CLASSIFIERS = ["plain_cnn", "plain_cnn_strided", "resnet18", "resnet34", "resnet50", "seresnet", "cbam_resnet",
                *(kind().name for kind in FAMILIES)]  # fmt: skip
 SEGMENTERS = ["unet", "unet_residual"]
 # Choices that only a task of segmentation takes, besides those that are called after it.
@@ -45,16 +46,18 @@ def task_of(name: str) -> str:
     group, _, option = name.partition("/")
     if group == "task":
         return option
+    if "_value" in option or name == "trainer/regression":
+        return "mri_value"
     return "mri_seg" if "_seg" in option or name in OF_MASKS else "xray_cls"
 
 
 def kind_of(task: str) -> str:
-    return "segmentation" if task.endswith("_seg") else "classification"
+    return {"seg": "segmentation", "value": "regression"}.get(task.rpartition("_")[2], "classification")
 
 
 def test_the_number_of_configs_is_known() -> None:
     """A new file comes with a new number here, so that none escapes the tests below."""
-    assert len(FILES) == 48
+    assert len(FILES) == 62
     assert {path.parent.name for path in CONF.rglob("*.yaml")} == {
         "conf", "data", "model", "recipe", "task", "trainer", "transforms",
     }  # fmt: skip
@@ -78,7 +81,8 @@ def test_every_choice_composes_and_freezes(name: str) -> None:
 
 def family(model: str) -> str:
     """The network's own name, of which there are several sizes or kinds."""
-    return next((name for name in ("resnet", "unet") if model.startswith(name) or model.endswith(name)), model)
+    kinds = ("plain_cnn", "resnet", "unet")
+    return next((name for name in kinds if model.startswith(name) or model.endswith(name)), model)
 
 
 @pytest.mark.parametrize("verb", [name for name in FILES if "/" not in name])
@@ -90,7 +94,7 @@ def test_every_verb_has_a_config() -> None:
     assert {name for name in FILES if "/" not in name} == set(SCHEMAS)
 
 
-NETWORKS = {"classification": CLASSIFIERS, "segmentation": SEGMENTERS}
+NETWORKS = {"classification": CLASSIFIERS, "segmentation": SEGMENTERS, "regression": CLASSIFIERS}
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ class Answer:
     decision: str
     confidence: float
     reason: str = ""
+    conformal_set: tuple[str, ...] | None = None
 
 
 class BrightnessPackage:
@@ -42,7 +43,7 @@ class BrightnessPackage:
     def __init__(self, folder):
         self.classes = json.loads((folder / "model.json").read_text())["output"]["class_names"]
 
-    def predict_scan(self, scan):
+    def predict_scan(self, scan, covariates=None):
         if scan.voxels.shape[-1] < 4:
             raise DataError("the picture is too small for this model")
         bright = bool(np.mean(scan.voxels) > 128)
@@ -98,7 +99,7 @@ def test_the_champion_predicts_from_paths_and_bytes(trained, load, served):
         [{"path": "ward/bright.png"}, {"path": "ward/dark.png"}, {"path": str(served / "ward/bright.png")}]
     )
     answer = model.predict(asked)
-    assert list(answer.columns) == ["case_id", "decision", "confidence", "p.normal", "p.pneumonia", "reason"]
+    assert list(answer.columns) == ["case_id", "decision", "confidence", "set", "p.normal", "p.pneumonia", "reason"]
     assert list(answer["decision"]) == ["pneumonia", "normal", "pneumonia"]
     assert list(answer["p.pneumonia"]) == [0.9, 0.2, 0.9]
     assert list(answer["reason"]) == ["", "", ""]
@@ -156,7 +157,7 @@ def test_what_is_logged_with_the_model(trained, client, load):
     assert (version.run_id, version.source) == (run.info.run_id, f"models:/{model.model_id}")
     asked = load("models:/xr@champion").metadata.signature
     assert asked.inputs.input_names() == ["path", "bytes"]
-    assert asked.outputs.input_names()[3:5] == ["p.normal", "p.pneumonia"]
+    assert asked.outputs.input_names()[3:6] == ["set", "p.normal", "p.pneumonia"]
     assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "xr", "version": version.version}]
     assert client.get_experiment(run.info.experiment_id).name == EXPERIMENT
 
