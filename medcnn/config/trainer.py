@@ -37,7 +37,7 @@ class TrainerConf:
     layer_decay: float = number(1.0, above=0, at_most=1)  # each group learns so much more slowly than the one behind it
 
     # auto: cross_entropy of classes, coral of grades, huber of numbers
-    loss: str = choice("auto", "auto", *CLASSIFIER_LOSSES, *REGRESSION_LOSSES)  # auto: the usual one
+    loss: str = choice("auto", "auto", *CLASSIFIER_LOSSES, *REGRESSION_LOSSES)
     focal_gamma: float = number(2.0, at_least=0)  # Lin et al. 2017; 0 is cross-entropy, more looks at what is hard
     asymmetric_gammas: list[float] = numbers([0.0, 4.0], at_least=0)  # of positives and negatives (Ridnik et al. 2021)
     asymmetric_margin: float = number(0.05, at_least=0, below=1)  # negatives less probable than it cost nothing

@@ -17,6 +17,8 @@ from medcnn.config.reading import LAYOUTS, split_by_problems
 from medcnn.config.trainer import REGRESSION_LOSSES, TrainerConf
 from medcnn.config.transforms import TransformsConf
 
+_AGE_EDGES = [18.0, 40.0, 60.0, 80.0]
+
 
 @dataclass
 class TaskConf:
@@ -88,6 +90,8 @@ class TrainConf:
     privacy: PrivacyConf = field(default_factory=PrivacyConf)
     cache: CacheConf = field(default_factory=CacheConf)
     explain: list[str] = field(default_factory=lambda: [USUAL])  # heat maps of classifiers that the report examines
+    subgroups: list[str] = field(default_factory=list)  # of classifiers: free columns that the report measures apart
+    age_edges: list[float] = numbers(_AGE_EDGES, above=0)  # years that cut ages into groups
     seed: int = number(0, at_least=0)
     nsd_tolerance_mm: float = number(1.0, above=0)  # of segmentation: surfaces this near agree
     output: str = "runs"
@@ -105,6 +109,9 @@ class TrainConf:
         yield from self._task_problems()
         yield from self._transfer_problems()
         yield from ways_problems(self.explain)
+        yield from _group_problems(self.subgroups, self.age_edges)
+        if self.subgroups and self.task.kind != "classification":
+            yield "subgroups: are measured of classifiers. Leave it out"
 
     def _task_problems(self) -> Iterator[str]:
         """What one kind of task can do and another cannot."""
@@ -233,18 +240,22 @@ class EvaluateConf:
     # Of classifiers
     explain: list[str] = field(default_factory=lambda: [USUAL])  # heat maps that the report examines; [] for none
     subgroups: list[str] = field(default_factory=list)  # free columns of the manifest; the report shows their values
-    age_edges: list[float] = numbers([18.0, 40.0, 60.0, 80.0], above=0)  # years that cut ages into groups
+    age_edges: list[float] = numbers(_AGE_EDGES, above=0)  # years that cut ages into groups
     aggregate: str = choice("none", "none", "mean", "max", "noisy_or")  # to one answer per patient
     prevalence: dict[str, float] = field(default_factory=dict)  # class -> its share where the cases are from
     follow: str = choice("same_decisions", "same_decisions", "same_thresholds")  # what prevalence leaves as it is
 
     def problems(self) -> Iterator[str]:
-        if len(set(self.subgroups)) < len(self.subgroups):
-            yield f"subgroups: a column stands there twice, got {self.subgroups}"
-        if not self.age_edges or any(a >= b for a, b in pairwise(self.age_edges)):
-            yield f"age_edges: must rise, got {self.age_edges}"
+        yield from _group_problems(self.subgroups, self.age_edges)
         yield from prevalence_problems(self.prevalence)
         yield from ways_problems(self.explain)
+
+
+def _group_problems(columns: list[str], age_edges: list[float]) -> Iterator[str]:
+    if len(set(columns)) < len(columns):
+        yield f"subgroups: a column stands there twice, got {columns}"
+    if not age_edges or any(a >= b for a, b in pairwise(age_edges)):
+        yield f"age_edges: must rise, got {age_edges}"
 
 
 @dataclass

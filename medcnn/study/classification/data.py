@@ -12,6 +12,7 @@ from medcnn.run_folder import RunFolder
 from medcnn.study.classification.output_rule import check_decisions
 from medcnn.study.classification.patients import asked_rule
 from medcnn.study.classification.per_patient import require_patients
+from medcnn.study.classification.subgroups import require_columns
 from medcnn.study.starting import pinned, remarks_on
 from medcnn.study.study_data import StudyData, prepared_for_training
 from medcnn.tasks.classifier_loss import check_loss
@@ -27,6 +28,7 @@ def load_study_data(conf: TrainConf, run: RunFolder, keyring: Keyring, *, resume
     if rule := asked_rule(conf.decisions):
         held_out = [case for case in dataset.manifest.cases if case.split != "train"]
         require_patients(held_out, dataset.labels, rule)
+    require_columns(dataset.manifest.cases, conf.subgroups, conf.age_edges)
     dataset = replace(dataset, remarks=(*dataset.remarks, *_on_start(conf, run, dataset)))
     if conf.debug != "none":
         dataset = replace(dataset, manifest=debug_cases(dataset.manifest, dataset.labels, conf.debug))

@@ -14,6 +14,7 @@ from medcnn.config.verbs import TrainConf
 from medcnn.data.dataset import Dataset
 from medcnn.data.prepared import Prepared
 from medcnn.data.privacy import Keyring
+from medcnn.evaluation.subgroups import SubgroupResult
 from medcnn.model_package.classifier import ClassifierPackage
 from medcnn.reporting.page import ModelCard, Report, Section, SplitSummary, write_report
 from medcnn.reporting.tables import show_results
@@ -27,6 +28,7 @@ from medcnn.study.classification.review import (
     worst_cases,
     write_predictions,
 )
+from medcnn.study.classification.subgroups import measure_subgroups, say_subgroups, write_subgroups
 from medcnn.study.study_data import StudyData
 from medcnn.study.training_sections import audit_of, training_sections
 from medcnn.tracking.environment import versions
@@ -65,6 +67,11 @@ def review_run(
     sections = _sections(run, conf, package, prepared, measured, state)
     sections += [explanations_section(explanations, run.figures)] if explanations else []
     first = measured[0]
+    groups = _subgroups(conf, first, dataset)
+    if groups:
+        metrics["subgroups"] = groups.as_json()
+        sections += write_subgroups(run.path, groups, first.split)
+        remarks = [*groups.warnings, *groups.notes, *remarks]
     report = Report(
         title=f"{conf.task.name}: {conf.model.name} on {conf.data.name}",
         subtitle=f"{run.path.name}, seed {conf.seed}",
@@ -82,7 +89,18 @@ def review_run(
     run.write_json("metrics.json", metrics)  # last: a run with its metrics is finished
     sys.stdout.flush()
     show_results({name: result.estimates for name, result in shown.items()})
+    if groups:
+        say_subgroups(groups)
     return metrics
+
+
+def _subgroups(conf: TrainConf, measured: Measured, dataset: Dataset) -> SubgroupResult | None:
+    """Of the split that gives the headline; None where no column was named."""
+    if not conf.subgroups:
+        return None
+    return measure_subgroups(
+        measured, dataset.labels, conf.subgroups, age_edges=conf.age_edges, seed=conf.seed, resamples=_RESAMPLES
+    )
 
 
 def _measured(conf: TrainConf, package: ClassifierPackage, dataset: Dataset, prepared: Prepared) -> list[Measured]:
