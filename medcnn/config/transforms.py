@@ -13,8 +13,7 @@ class IntensityConf:
     """How intensities become network input, each scan by itself."""
 
     # dataset, for segmentation of scans with an absolute scale (CT): by the statistics of the training foreground
-    # depth, for classification of masks: how far inside each voxel lies
-    scale: str = choice("percentiles", "percentiles", "range", "zscore", "dataset", "depth")
+    scale: str = choice("percentiles", "percentiles", "range", "zscore", "dataset")
     low_percentile: float = number(0.5, at_least=0, below=100)  # percentiles -> -1 and 1, clipped a little outside
     high_percentile: float = number(99.5, above=0, at_most=100)
 

@@ -133,8 +133,6 @@ class TrainConf:
                 yield f"trainer: {names} are for classifiers; see loss.label_smoothing"
             if self.transforms.random.policy.steps:
                 yield "transforms.random.policy: is for classifiers; a segmenter has transforms.random step by step"
-            if self.transforms.intensity.scale == "depth":
-                yield "transforms.intensity.scale: depth is of masks that are classified; a segmenter takes scans"
         else:
             yield from self._whole_scan_problems()
         if self.task.kind == "regression":

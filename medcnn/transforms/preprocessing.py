@@ -16,7 +16,6 @@ from medcnn.config.transforms import TransformsConf
 from medcnn.errors import DataError
 from medcnn.io.options import Reading
 from medcnn.scan import Scan
-from medcnn.transforms.scaling import depth
 
 Image = npt.NDArray[np.float32]
 
@@ -74,8 +73,6 @@ class Preprocessing:
                 f"{kinds[len(self.size_px)]}. Give transforms.size_px {scan.spatial_dims} numbers, or other scans"
             )
         image = with_channels(scan.voxels, self.num_channels)
-        if self.scale == "depth":
-            image = np.stack([depth(channel, scan.value_range, voxel_edges(scan)) for channel in image])
         image, scan_range = self._on_grid(image, scan), scan.value_range
         scaled = np.stack([self._scaled(channel, scan_range) for channel in image])
         return _padded(scaled, self.size_px)
@@ -89,8 +86,6 @@ class Preprocessing:
         return on_grid(image, scan, self.size_px, self.spacing_mm, keep_aspect=self.keep_aspect)
 
     def _scaled(self, channel: Image, value_range: tuple[float, float] | None) -> Image:
-        if self.scale == "depth":
-            return channel  # measured on the scan's own grid, before it was brought to this one
         if channel.min() == channel.max():
             return np.zeros_like(channel)  # a constant image says nothing
         if self.scale == "zscore":
@@ -103,13 +98,6 @@ class Preprocessing:
         if not high > low:
             return np.zeros_like(channel)  # nearly all voxels alike
         return np.asarray(np.clip((channel - low) * (2 / (high - low)) - 1, -_CLIP, _CLIP), np.float32)
-
-
-def voxel_edges(scan: Scan) -> tuple[float, ...]:
-    """In mm along each of the scan's own axes; 1 where it does not say."""
-    if scan.geometry is not None:
-        return tuple(float(edge) for edge in scan.geometry.spacing_mm())
-    return scan.spacing_mm or (1.0,) * scan.spatial_dims
 
 
 def with_channels(voxels: Image, num_channels: int) -> Image:

@@ -12,7 +12,6 @@ from scipy import ndimage
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-_DEPTH_OF_ONE = 4.0
 _CLIP = 1.5  # values beyond the percentiles may go so far: bright metal should not flatten, nor vanish
 
 
@@ -55,22 +54,6 @@ def zscored(channel: Image, inside: Mask | None) -> Image:
     if inside is not None:
         scaled[~inside] = 0
     return np.asarray(scaled, np.float32)
-
-
-def depth(channel: Image, value_range: tuple[float, float] | None, spacing: Sequence[float]) -> Image:
-    """Of a mask: how far each voxel inside lies from the outside, 1 for every 4 mm (or voxels, by spacing); 0 outside.
-
-    Inside is what lies above the middle of the values. A coarse grid loses how thick a limb is, and keeps how deep.
-    """
-    low, high = value_range or (float(channel.min()), float(channel.max()))
-    inside = channel > (low + high) / 2
-    if inside.all() or not inside.any():
-        return np.zeros_like(channel)
-    (box,) = ndimage.find_objects(np.asarray(inside, np.uint8))
-    around = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)  # no nearest voxel outside lies beyond
-    deep = np.zeros_like(channel)
-    deep[around] = ndimage.distance_transform_edt(inside[around], sampling=spacing) / _DEPTH_OF_ONE
-    return deep
 
 
 def between_percentiles(channel: Image, inside: Mask | None, percentiles: tuple[float, float]) -> Image:

@@ -320,11 +320,11 @@ def test_a_batch_that_breaks_is_asked_one_by_one(
 
     real, sizes = ClassifierPackage.predict_images, []
 
-    def breaks(self: ClassifierPackage, images: np.ndarray, facts: object) -> object:
+    def breaks(self: ClassifierPackage, images: np.ndarray, facts: object, covariates: None) -> object:
         sizes.append(len(images))
         if len(images) > 1 or images[0, 0, 0, 0] == first:
             raise RuntimeError("out of something")
-        return real(self, images, facts)  # type: ignore[arg-type]
+        return real(self, images, facts, covariates)  # type: ignore[arg-type]
 
     first = classifying.prepared_entry(
         reading.read_scan(scans, "6.png"), _package(model).description.preprocessing

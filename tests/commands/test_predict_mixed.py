@@ -26,6 +26,7 @@ from medcnn.scan import Reason
 NOT_OF_A_FOLDER = {  # of masks, training, configs; of a run's resources; of a display window, which no model here wants
     *("LABEL_VALUES", "LEAKAGE", "CKPT_CORRUPT", "CKPT_MISMATCH", "CKPT_UNSAFE", "CONFIG_FORBIDDEN", "INPUT_CHANGED"),
     *("MEMORY", "TIMEOUT", "WORKER_SIGNAL", "NO_SPACE", "INTERNAL", "WINDOW_INVALID"),
+    *("COVARIATE_MISSING", "COVARIATE_INVALID"),  # of models that take more than the scan
 }
 
 

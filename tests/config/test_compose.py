@@ -84,7 +84,7 @@ def test_every_problem_is_listed_at_once() -> None:
     assert "trainer.epochs=three" in text
     assert "Integer" in text
     assert "seeed: not a known setting. Did you mean seed?" in found
-    assert "debug: 'dry' is not one of none, dry_run, overfit. Did you mean dry_run?" in found
+    assert "debug: 'dry' is not one of none, dry_run, overfit, learning_rate. Did you mean dry_run?" in found
     assert "data.max_rejected: must be >= 0, got nan" in found
     assert "data.max_rejected: must be <= 1, got nan" in found
 
@@ -138,7 +138,7 @@ def test_what_is_missing_stands_beside_what_is_wrong() -> None:
         ("data.class_names=[a]", "at least two"),
         ("data.splits={val: 0.5, test: 0.4}", "must leave patients to train on"),
         ("model.kernel_px=4", "must be odd"),
-        ("task=nothing", "it has mri_cls, mri_seg, shape_cls, xray_cls, xray_seg"),
+        ("task=nothing", "it has mri_cls, mri_seg, mri_value, shape_cls, xray_cls, xray_seg, xray_value"),
     ],
 )
 def test_one_wrong_word_says_what_to_type(word: str, expected: str) -> None:

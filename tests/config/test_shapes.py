@@ -1,17 +1,10 @@
-"""Classifying masks: what its task and its recipe set, and where depth has no place."""
+"""Classifying masks: what its task and its recipe set."""
 
 from __future__ import annotations
 
 import pytest
 
 from medcnn.config.compose import CommandLine, checked
-from medcnn.config.errors import ConfigError
-
-
-def test_depth_is_not_for_segmentation() -> None:
-    with pytest.raises(ConfigError) as error:
-        checked("train", CommandLine.of("train", ["+task=mri_seg", "transforms.intensity.scale=depth"]))
-    assert any("depth is of masks that are classified" in line for line in error.value.problems)
 
 
 def test_the_recipe_leaves_values_and_sides_alone() -> None:
@@ -20,7 +13,7 @@ def test_the_recipe_leaves_values_and_sides_alone() -> None:
     random = conf.transforms.random
     assert conf.task.kind == "classification"
     assert len(conf.transforms.size_px) == 3
-    assert conf.transforms.intensity.scale == "depth"
+    assert conf.transforms.intensity.scale == "range"
     assert random.mirror.probability == random.gamma.probability == random.contrast.probability == 0
     assert conf.trainer.keep == "last"
 

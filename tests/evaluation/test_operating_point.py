@@ -127,6 +127,7 @@ def test_goals_that_cannot_be_meant_are_refused(goal, message):
         Goal(*goal)
 
 
-def test_several_exclusive_classes_have_no_threshold():
-    with pytest.raises(ValueError, match="the most probable one is decided"):
-        operating_points(np.eye(3), np.arange(3), Goal(), kind="multiclass", class_names=["a", "b", "c"])
+@pytest.mark.parametrize("kind", ["multiclass", "ordinal"])
+def test_several_exclusive_classes_have_no_threshold(kind):
+    with pytest.raises(ValueError, match="several classes that exclude each other have no threshold"):
+        operating_points(np.eye(3), np.arange(3), Goal(), kind=kind, class_names=["a", "b", "c"])

@@ -61,42 +61,7 @@ def test_zscore() -> None:
     np.testing.assert_allclose(done, [[[-1, -1, 1, 1]]], atol=1e-6)
 
 
-def ball(side: int, radius: float, *, value: float = 255.0) -> Any:
-    """A mask (1, side, side, side); the centre lies between voxels where side is even."""
-    away = np.indices((side,) * 3) - (side - 1) / 2
-    return np.where((away**2).sum(axis=0) <= radius**2, value, 0).astype(np.float32)[None]
-
-
-def test_depth_is_the_distance_to_the_outside_in_fours() -> None:
-    done = steps((17, 17, 17), scale="depth").apply(Scan(ball(17, 5.0), value_range=(0.0, 255.0)))
-    assert done[0, 8, 8, 8] == pytest.approx(np.sqrt(26) / 4)  # (0, 1, 5) is the nearest voxel outside
-    assert done[0, 8, 8, 13] == pytest.approx(1 / 4)
-    assert (done == 0).sum() == (ball(17, 5.0) == 0).sum()
-
-
-def test_depth_is_in_millimetres_where_the_scan_says_them() -> None:
-    mask = np.zeros((1, 9, 9, 9), np.float32)
-    mask[:, 3:6] = 1  # three thick in the first direction only
-    scan = Scan(mask, geometry=Geometry(np.diag([0.5, 2.0, 2.0, 1.0]), (9, 9, 9)))
-    done = steps((9, 36, 36), scale="depth", keep_aspect=False).apply(scan)
-    assert done.max() == pytest.approx(2 * 0.5 / 4)
-
-
-def test_depth_is_taken_before_the_grid_becomes_coarse() -> None:
-    """Plates of 2 and 4 voxels in a grid of half the size: as intensities one is half as dark, as depth a third."""
-    thin, thick = (np.zeros((1, 16, 16, 16), np.float32) for _ in range(2))
-    thin[:, 6:8], thick[:, 6:10] = 1, 1
-    means = [steps((8, 8, 8), scale="depth").apply(Scan(mask)).sum() for mask in (thin, thick)]
-    assert means[1] / means[0] == pytest.approx((1 + 2 + 2 + 1) / (1 + 1))
-
-
-def test_depth_knows_inside_and_outside_only() -> None:
-    one = steps((17, 17, 17), scale="depth").apply(Scan(ball(17, 5.0)))
-    other = steps((17, 17, 17), scale="depth").apply(Scan(ball(17, 5.0, value=1)))
-    np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("scale", ["percentiles", "range", "zscore", "depth"])
+@pytest.mark.parametrize("scale", ["percentiles", "range", "zscore"])
 @pytest.mark.parametrize("value", [0.0, 1000.1, -3e7])
 def test_a_constant_image_says_nothing(scale: str, value: float) -> None:
     scan = picture(np.full((33, 31), value))
@@ -104,7 +69,7 @@ def test_a_constant_image_says_nothing(scale: str, value: float) -> None:
     assert not done.any()
 
 
-@pytest.mark.parametrize("scale", ["percentiles", "range", "zscore", "depth"])
+@pytest.mark.parametrize("scale", ["percentiles", "range", "zscore"])
 def test_another_gain_and_offset_are_another_detector_and_nothing_else(scale: str) -> None:
     values = np.random.default_rng(0).normal(size=(16, 16))
     settings: dict[str, Any] = {"scale": scale, "low_percentile": 0.5, "high_percentile": 99.5}
