@@ -171,6 +171,7 @@ def test_an_interrupt_leaves_no_process_at_work(pool: Decoders) -> None:
         from medcnn.io.decoding.decoder import Decoders
         from medcnn.io.decoding.process import FaultJob
         import psutil
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
         pool = Decoders(1, faults=True)
         threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
